@@ -1,0 +1,106 @@
+"""The world as batches: captions, statements and pictures for training and for tests (lessons 08 and 09)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmcourse import world
+from mmcourse.text import Vocabulary
+
+LANGUAGES = ("en", "zh")
+Encode = Callable[[Sequence[str]], Tensor]
+
+
+def vocabulary() -> Vocabulary:
+    """Every word of the world's grammar, English and Chinese, with a number each."""
+    return Vocabulary(world.WORDS)
+
+
+@dataclass(frozen=True)
+class CaptionSet:
+    """Captions with what they state: ``captions`` list of B texts, ``statements`` (B, 8), ``labels`` (B, 8) of one
+    scene that each is true of."""
+
+    captions: list[str]
+    statements: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+def caption_set(
+    n: int,
+    *,
+    split: str = "train",
+    objects: Sequence[int] = (1, 2),
+    seed: int = 0,
+    leave_out: float = 0.15,
+    languages: Sequence[str] = LANGUAGES,
+) -> CaptionSet:
+    """n captions of random scenes, the same for the same seed.
+
+    ``split="train"`` holds compositions that training has seen ("seen"); in ``"held_out"`` every caption states at
+    least one colour-shape pair that no training ever shows.
+    """
+    g, rng = torch.Generator().manual_seed(seed), random.Random(seed)
+    labels = world.sample_labels(n, g, objects=objects, split=split)
+    stated = world.state(labels, g, leave_out=leave_out, require="held_out" if split == "held_out" else "")
+    return CaptionSet(world.captions(stated, rng, languages=languages), stated, labels)
+
+
+class CaptionPool:
+    """Many scenes with the embeddings of their captions, computed once; batches are drawn from it.
+
+    ``encode`` maps captions to vectors (B, K) and is frozen, so embeddings never change during training. Pictures
+    are drawn afresh for every batch. A ``wrong`` caption is false of its picture: half are another scene's caption
+    where that is false here, the rest the true caption with one fact changed.
+    """
+
+    def __init__(
+        self,
+        encode: Encode,
+        n: int = 20000,
+        *,
+        objects: Sequence[int] = (1, 2),
+        seed: int = 0,
+        leave_out: float = 0.15,
+        languages: Sequence[str] = LANGUAGES,
+        device: str = "cpu",
+    ):
+        g, rng = torch.Generator().manual_seed(seed), random.Random(seed)
+        labels = world.sample_labels(n, g, objects=objects)
+        stated = world.state(labels, g, leave_out=leave_out)
+        changed = world.contradict(labels, stated, g)
+        self.true = encode(world.captions(stated, rng, languages=languages)).to(device)  # (n, K)
+        self.hard = encode(world.captions(changed, rng, languages=languages)).to(device)  # (n, K)
+        self.labels, self.statements = labels.to(device), stated.to(device)
+
+    def batch(self, n: int, g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures (n, 3, 32, 32), true captions' vectors (n, K) and wrong captions' vectors (n, K)."""
+        rows = torch.randint(len(self.labels), (n,), generator=g, device=g.device)
+        labels = self.labels[rows]
+        other = rows.roll(1)
+        false = ~world.satisfied(labels, self.statements[other])
+        swap = false & (torch.arange(n, device=g.device) % 2 == 0)
+        wrong = torch.where(swap[:, None], self.true[other], self.hard[rows])
+        return world.draw(world.place(labels, g)), self.true[rows], wrong
+
+
+def caption_batches(
+    batch: int, g: torch.Generator, rng: random.Random, words: Vocabulary, *, leave_out: float = 0.1
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One batch for the shared space: pictures (B, 3, 32, 32), ids of their captions (B, T), ids of the same
+    captions with one fact changed (B, T), and which caption is true of which picture (B, B) bool."""
+    labels = world.sample_labels(batch, g)
+    stated = world.state(labels, g, leave_out=leave_out)
+    changed = world.contradict(labels, stated, g)
+    ids = words.tokenize(world.captions(stated, rng) + world.captions(changed, rng))
+    ids = ids[:, : int((ids > 0).sum(1).max())]
+    pictures = world.draw(world.place(labels, g))
+    return pictures, ids[:batch], ids[batch:], world.satisfied_pairs(labels, stated)

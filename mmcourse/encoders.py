@@ -1,0 +1,96 @@
+"""Towers into one space for text and pictures, and the contrastive loss that builds it (lesson 08)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmcourse.checks import expect_shape
+from mmcourse.layers import Attention, Trunk, linear
+
+SPACE = 64  # numbers in the shared space; every modality of the course meets here
+
+
+class TextTower(nn.Module):
+    """Token ids (B, T), 0 = padding, to unit vectors (B, 64).
+
+    Two transformer blocks, then the mean over the real tokens only.
+    """
+
+    def __init__(self, *, words: int, width: int = 96, blocks: int = 2, length: int = 24, space: int = SPACE):
+        super().__init__()
+        self.hparams = dict(words=words, width=width, blocks=blocks, length=length, space=space)
+        self.embed = nn.Embedding(words, width)
+        self.position = nn.Parameter(torch.randn(length, width) * 0.1)
+        nn.init.normal_(self.embed.weight, std=0.3)
+        self.blocks = nn.ModuleList(Attention(width) for _ in range(blocks))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, space)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        t = expect_shape(ids, "B T", name="ids")["T"]
+        if t > self.hparams["length"]:
+            raise ValueError(f"ids: expected at most {self.hparams['length']} words a text, got {t}.")
+        keep = ids > 0  # (B, T)
+        x = self.embed(ids) + self.position[:t]  # (B, T, width)
+        for block in self.blocks:
+            x = block(x, keep)
+        x = self.norm(x) * keep[..., None]
+        mean = x.sum(1) / keep.sum(1, keepdim=True).clamp(min=1)  # (B, width)
+        return F.normalize(self.out(mean), dim=1)
+
+
+class ImageTower(nn.Module):
+    """Pictures (B, 3, 32, 32) in [-1, 1] to unit vectors (B, 64)."""
+
+    def __init__(self, *, width: int = 32, blocks: int = 1, features: int = 128, space: int = SPACE):
+        super().__init__()
+        self.hparams = dict(width=width, blocks=blocks, features=features, space=space)
+        self.trunk = Trunk(width=width, blocks=blocks, features=features)
+        self.out = linear(features, space)
+
+    def forward(self, x: Tensor) -> Tensor:
+        expect_shape(x, "B 3 32 32", name="pictures")
+        return F.normalize(self.out(self.trunk(x)), dim=1)
+
+
+class Space(nn.Module):
+    """The two towers and the temperature of their similarity: what lesson 08 trains and saves."""
+
+    def __init__(self, *, words: int, text_width: int = 96, width: int = 32, blocks: int = 1):
+        super().__init__()
+        self.hparams = dict(words=words, text_width=text_width, width=width, blocks=blocks)
+        self.text = TextTower(words=words, width=text_width)
+        self.image = ImageTower(width=width, blocks=blocks)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+
+    def similarity(self, image: Tensor, text: Tensor) -> Tensor:
+        """Unit vectors (B, 64) and (C, 64) to scaled cosine similarities (B, C)."""
+        return image @ text.T * self.log_scale.exp().clamp(max=50.0)
+
+
+def contrastive(logits: Tensor, positive: Tensor, hard: Tensor | None = None) -> Tensor:
+    r"""Symmetric InfoNCE with several positives a row.
+
+    ``logits`` (B, B): picture i against caption j. ``positive`` (B, B) bool: caption j is true of picture i
+    (its diagonal is True). ``hard`` (B, H): logits of captions that are known to be false of picture i.
+    For each row, $-\log \sum_{j \in P_i} e^{l_{ij}} / \sum_j e^{l_{ij}}$, the same for columns, and the mean of
+    both. Sources: van den Oord et al., arXiv 1807.03748; Radford et al., arXiv 2103.00020; several positives
+    after Khosla et al., arXiv 2004.11362. Raises ``ValueError`` where a row has no positive.
+    """
+    if not bool(positive.any(1).all()) or not bool(positive.any(0).all()):
+        raise ValueError("contrastive: every picture and every caption needs at least one positive partner.")
+    hidden = logits.masked_fill(~positive, float("-inf"))
+    rows = logits if hard is None else torch.cat([logits, hard], dim=1)  # (B, B + H)
+    image_to_text = (rows.logsumexp(1) - hidden.logsumexp(1)).mean()
+    text_to_image = (logits.logsumexp(0) - hidden.logsumexp(0)).mean()
+    return (image_to_text + text_to_image) / 2
+
+
+def recall_at(similarity: Tensor, positive: Tensor, k: int = 1) -> float:
+    """Share of rows whose k most similar columns hold a positive: (B, C) and (B, C) bool to [0, 1]."""
+    top = similarity.topk(k, dim=1).indices
+    return positive.gather(1, top).any(1).float().mean().item()

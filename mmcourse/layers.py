@@ -1,0 +1,155 @@
+"""Building blocks: residual blocks without normalisation, modulation by a condition, attention (lesson 09)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SLOPE = 0.2  # of every leaky ReLU
+
+
+def conv(channels_in: int, channels_out: int, size: int = 3, *, gain: float = 1.0) -> nn.Conv2d:
+    """A "same" convolution with He initialisation times ``gain``; ``gain=0`` starts at zero."""
+    layer = nn.Conv2d(channels_in, channels_out, size, padding=size // 2)
+    _he(layer.weight, channels_in * size * size, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def linear(features_in: int, features_out: int, *, gain: float = 1.0) -> nn.Linear:
+    """A fully connected layer with He initialisation times ``gain``."""
+    layer = nn.Linear(features_in, features_out)
+    _he(layer.weight, features_in, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _he(weight: Tensor, fan_in: int, gain: float) -> None:
+    if gain == 0:
+        nn.init.zeros_(weight)
+    else:
+        nn.init.normal_(weight, std=gain * math.sqrt(2 / (1 + SLOPE**2) / fan_in))
+
+
+class ResBlock(nn.Module):
+    """x + conv(act(conv(act(x)))): (B, C, H, W) to the same shape.
+
+    There is no normalisation. The last convolution starts at zero, so the block starts as the identity
+    (R3GAN, arXiv 2501.05441, after Fixup).
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.one, self.two = conv(width, width), conv(width, width, gain=0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.one(F.leaky_relu(x, SLOPE))
+        return x + self.two(F.leaky_relu(h, SLOPE))
+
+
+class ModBlock(nn.Module):
+    """A residual block whose inside is scaled and shifted, channel by channel, by a condition (B, K).
+
+    The scale and the shift are affine functions of the condition; both start at zero effect (FiLM,
+    arXiv 1709.07871).
+    """
+
+    def __init__(self, width: int, cond: int):
+        super().__init__()
+        self.one, self.two = conv(width, width), conv(width, width, gain=0)
+        self.affine = linear(cond, 2 * width, gain=0)
+
+    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+        scale, shift = self.affine(cond)[:, :, None, None].chunk(2, dim=1)  # (B, C, 1, 1) each
+        h = self.one(F.leaky_relu(x, SLOPE)) * (1 + scale) + shift
+        return x + self.two(F.leaky_relu(h, SLOPE))
+
+
+class Trunk(nn.Module):
+    """Pictures (B, channels, 32, 32) to features (B, features).
+
+    A pixel-unshuffle turns 2x2 pixels into channels, so that convolutions run at 16x16 and 8x8, where a
+    CPU spends them best. Twins of this trunk are the discriminator, the image tower and the judge; each has
+    weights of its own.
+    """
+
+    def __init__(self, *, width: int = 32, blocks: int = 1, features: int = 128, channels: int = 3, resolution: int = 32):
+        super().__init__()
+        if resolution % 8:
+            raise ValueError(f"resolution: expected a multiple of 8, got {resolution}.")
+        self.stem = conv(4 * channels, width)
+        self.early = nn.ModuleList(ResBlock(width) for _ in range(blocks))
+        self.down = conv(4 * width, 2 * width, 1)
+        self.late = nn.ModuleList(ResBlock(2 * width) for _ in range(blocks))
+        self.last = conv(8 * width, 2 * width, 1)
+        self.out = linear(2 * width * (resolution // 8) ** 2, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(F.pixel_unshuffle(x, 2))  # (B, width, 16, 16)
+        for block in self.early:
+            h = block(h)
+        h = self.down(F.pixel_unshuffle(h, 2))  # (B, 2*width, 8, 8)
+        for block in self.late:
+            h = block(h)
+        h = self.last(F.pixel_unshuffle(h, 2))  # (B, 2*width, 4, 4)
+        return F.leaky_relu(self.out(F.leaky_relu(h, SLOPE).flatten(1)), SLOPE)  # (B, features)
+
+
+class Attention(nn.Module):
+    """A pre-norm transformer block over tokens (B, T, C); ``keep`` (B, T) bool marks the real tokens.
+
+    Source: "Attention is all you need", arXiv 1706.03762; pre-norm after arXiv 2002.04745.
+    """
+
+    def __init__(self, width: int, heads: int = 4):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width: expected a multiple of heads = {heads}, got {width}.")
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor, keep: Tensor) -> Tensor:
+        b, t, c = x.shape
+        qkv = self.qkv(self.norm1(x)).view(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)  # (B, heads, T, C/heads) each
+        h = F.scaled_dot_product_attention(q, k, v, attn_mask=keep[:, None, None, :])
+        x = x + self.proj(h.transpose(1, 2).reshape(b, t, c))
+        return x + self.mlp(self.norm2(x))
+
+
+def upsample_head(width: int, channels: int = 3, factor: int = 2, *, gain: float = 1.0) -> nn.Sequential:
+    """A pixel-shuffle head: (B, width, H, W) to (B, channels, factor*H, factor*W)."""
+    return nn.Sequential(conv(width, channels * factor**2, gain=gain), nn.PixelShuffle(factor))
+
+
+def count_parameters(module: nn.Module) -> int:
+    """How many numbers a network learns."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def no_grad_copy(module: nn.Module) -> nn.Module:
+    """A frozen deep copy, in eval mode."""
+    import copy
+
+    twin = copy.deepcopy(module).eval()
+    for p in twin.parameters():
+        p.requires_grad_(False)
+    return twin
+
+
+__all__ = [
+    "Attention",
+    "ModBlock",
+    "ResBlock",
+    "Trunk",
+    "conv",
+    "count_parameters",
+    "linear",
+    "no_grad_copy",
+    "upsample_head",
+]

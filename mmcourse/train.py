@@ -1,0 +1,254 @@
+"""play(): the one readable training loop of two networks, as a generator (lesson 01; conditions from lesson 06).
+
+    for step in play(G, D, sample, TrainConfig(steps=1000)):
+        ...                       # plot, print, save or break: your cell decides
+
+There are no callbacks. Stopping the kernel, or leaving the loop, keeps usable networks: an update is either done
+or not, and the averaged generator is ``step.state.ema``.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mmcourse.losses import game, gradient_penalty_at
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run. ``gamma`` weighs R1 and R2; they are applied every ``reg_every`` steps, times ``reg_every``.
+
+    ``mismatch`` weighs the matching-aware term (a real picture with a caption that is false of it); ``ema`` is
+    the decay of the averaged generator; the learning rate falls by a cosine to ``final_lr`` of its start.
+    """
+
+    steps: int = 1500
+    batch: int = 32
+    z: int = 16
+    lr: float = 1.5e-3
+    final_lr: float = 0.1
+    betas: tuple[float, float] = (0.0, 0.99)
+    game: str = "relativistic"
+    gamma: float = 0.3
+    reg_every: int = 8
+    mismatch: float = 1.0
+    ema: float = 0.995
+    seed: int = 0
+
+    def lr_at(self, step: int) -> float:
+        """The learning rate at a step: a short rise, then a cosine fall."""
+        rise = min(1.0, (step + 1) / 20)
+        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, self.steps))))
+        return self.lr * rise * (self.final_lr + (1 - self.final_lr) * fall)
+
+
+class Batch(NamedTuple):
+    """What one step plays with: real pictures (B, 3, H, W), their conditions (B, K) and false ones (B, K)."""
+
+    real: Tensor
+    cond: Tensor | None = None
+    wrong: Tensor | None = None
+
+
+Sample = Callable[[torch.Generator, int], Batch]
+Extra = Callable[[Tensor, Batch, float], Tensor]
+
+
+class Diverged(RuntimeError):
+    """A loss stopped being finite. ``step`` says when; the state is as it was after the last good step."""
+
+    def __init__(self, step: int, losses: dict[str, float]):
+        self.step, self.losses = step, losses
+        shown = ", ".join(f"{k} = {v:.4g}" for k, v in losses.items())
+        super().__init__(
+            f"Step {step}: a loss is not finite ({shown}). The networks are as they were after step {step - 1}. "
+            "Try a smaller learning rate or a larger gamma."
+        )
+
+
+def update_ema(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """average = decay * average + (1 - decay) * model, for parameters; buffers are copied."""
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+        for a, b in zip(average.buffers(), model.buffers(), strict=True):
+            a.copy_(b)
+
+
+@dataclass
+class State:
+    """All that a run needs to go on: both networks, the average, both optimisers, the random source, the step."""
+
+    G: nn.Module
+    D: nn.Module
+    ema: nn.Module
+    opt_g: torch.optim.Adam
+    opt_d: torch.optim.Adam
+    rng: torch.Generator
+    config: TrainConfig
+    step: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def start(cls, G: nn.Module, D: nn.Module, config: TrainConfig) -> State:
+        """A fresh state for step 0."""
+        device = next(G.parameters()).device
+        ema = copy.deepcopy(G).eval()
+        for p in ema.parameters():
+            p.requires_grad_(False)
+        opt = [torch.optim.Adam(m.parameters(), lr=config.lr, betas=config.betas, eps=1e-8, foreach=True) for m in (G, D)]
+        return cls(G, D, ema, opt[0], opt[1], torch.Generator(device).manual_seed(config.seed), config)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the whole state as one safetensors file: to a temporary name first, then renamed."""
+        from safetensors.torch import save_file
+
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        meta = {"step": self.step, "seconds": self.seconds, "config": asdict(self.config)}
+        temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
+        save_file(self._tensors(), temporary, metadata={"mmcourse_state": json.dumps(meta)})
+        os.replace(temporary, path)
+        return path
+
+    def load(self, path: str | Path) -> State:
+        """Read what ``save`` wrote into this state's networks. Raises ``ValueError`` if the file does not fit."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), "pt") as f:
+                meta = json.loads((f.metadata() or {}).get("mmcourse_state", "null"))
+                found = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
+        except FileNotFoundError:
+            raise ValueError(f"{path}: there is no such file; a run writes one with state.save(path).") from None
+        except (SafetensorError, OSError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path}: not a readable training state ({error}).") from error
+        if meta is None:
+            raise ValueError(f"{path}: not a training state; it was not written by State.save.")
+        was, now = meta["config"], json.loads(json.dumps(asdict(self.config)))
+        changed = sorted(k for k in now if was.get(k) != now[k])
+        if changed:
+            raise ValueError(f"{path}: this run was started with another {', '.join(changed)}; use the same config to go on.")
+        own = self._networks()
+        for name, value in own.items():
+            if name not in found or found[name].shape != value.shape:
+                raise ValueError(f"{path}: does not fit these networks at {name!r}.")
+        with torch.no_grad():
+            for name, value in own.items():
+                value.copy_(found[name])
+        for key, opt in (("opt_g", self.opt_g), ("opt_d", self.opt_d)):
+            entries: dict[int, dict[str, Tensor]] = {}
+            for name, value in found.items():
+                if name.startswith(f"{key}."):
+                    _, index, slot = name.split(".")
+                    entries.setdefault(int(index), {})[slot] = value.clone()
+            opt.load_state_dict({"state": entries, "param_groups": opt.state_dict()["param_groups"]})
+        self.rng.set_state(found["rng"])
+        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
+        return self
+
+    def _networks(self) -> dict[str, Tensor]:
+        parts = {"G": self.G, "D": self.D, "ema": self.ema}
+        return {f"{n}.{k}": v for n, m in parts.items() for k, v in m.state_dict().items()}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        out = {k: v.detach().clone().contiguous() for k, v in self._networks().items()}
+        for key, opt in (("opt_g", self.opt_g), ("opt_d", self.opt_d)):
+            for index, slots in opt.state_dict()["state"].items():
+                for slot, value in slots.items():
+                    out[f"{key}.{index}.{slot}"] = torch.as_tensor(value).clone()
+        out["rng"] = self.rng.get_state()
+        return out
+
+
+@dataclass(frozen=True)
+class Step:
+    """One finished step. ``number`` counts from 1; ``seconds`` is training time, without your own cell's."""
+
+    number: int
+    seconds: float
+    losses: dict[str, float]
+    state: State = field(repr=False)
+
+
+def play(
+    G: nn.Module, D: nn.Module, sample: Sample, config: TrainConfig, *, state: State | None = None, extra: Extra | None = None
+) -> Iterator[Step]:
+    """Play the game for ``config.steps`` steps; yields a ``Step`` after each.
+
+    ``sample(rng, step)`` gives a ``Batch``. ``G(z, cond)`` gives pictures; ``D.look(x)`` gives features and
+    ``D.score(features, cond)`` logits. ``extra(fake, batch, progress)`` is added to G's loss; progress runs from 0
+    to 1. Pass ``state`` to go on with a run. Raises ``Diverged`` at the step where a loss stops being finite,
+    before any weight is touched by it.
+    """
+    state = state or State.start(G, D, config)
+    rules = game(config.game)
+    while state.step < config.steps:
+        began, i, rng = time.perf_counter(), state.step, state.rng
+        for opt in (state.opt_d, state.opt_g):
+            opt.param_groups[0]["lr"] = config.lr_at(i)
+        batch = sample(rng, i)
+        real, cond = batch.real, batch.cond
+        z = torch.randn(len(real), config.z, generator=rng, device=real.device)
+        fake = G(z, cond)
+
+        # D's move: real above fake, and a true caption above a false one
+        seen, made = D.look(torch.cat([real, fake.detach()])).chunk(2)
+        real_logits = D.score(seen, cond)
+        loss_d = rules.d(real_logits, D.score(made, cond))
+        if batch.wrong is not None:
+            loss_d = loss_d + config.mismatch * rules.d(real_logits, D.score(seen, batch.wrong))
+        penalty = torch.zeros((), device=real.device)
+        if config.gamma and i % config.reg_every == 0:
+            both = torch.cat([real, fake.detach()])
+            twice = None if cond is None else torch.cat([cond, cond])
+            slope = gradient_penalty_at(lambda x: D.score(D.look(x), twice), both)
+            penalty = config.gamma * slope * config.reg_every  # gamma/2 (R1 + R2); slope is the mean of both
+        total_d = loss_d + penalty
+        _finite(i + 1, loss_d=total_d)
+        grads_d = torch.autograd.grad(total_d, list(D.parameters()), allow_unused=True)
+        _move(state.opt_d, D, grads_d)
+
+        # G's move: fake above real, under the D that has just moved
+        with torch.no_grad():
+            real_logits = D.score(D.look(real), cond)
+        loss_g = rules.g(real_logits, D.score(D.look(fake), cond))
+        helped = torch.zeros((), device=real.device) if extra is None else extra(fake, batch, i / config.steps)
+        total_g = loss_g + helped
+        _finite(i + 1, loss_g=total_g)
+        _move(state.opt_g, G, torch.autograd.grad(total_g, list(G.parameters()), allow_unused=True))
+
+        update_ema(state.ema, G, min(config.ema, (i + 1) / (i + 10)))
+        state.step += 1
+        state.seconds += time.perf_counter() - began
+        losses = {"d": float(loss_d.detach()), "g": float(loss_g.detach())}
+        losses |= {"penalty": float(penalty.detach()), "extra": float(helped.detach())}
+        yield Step(state.step, state.seconds, losses, state)
+
+
+def _finite(step: int, **losses: Tensor) -> None:
+    values = {k: float(v.detach()) for k, v in losses.items()}
+    if not all(math.isfinite(v) for v in values.values()):
+        raise Diverged(step, values)
+
+
+def _move(opt: torch.optim.Adam, model: nn.Module, grads: tuple[Tensor | None, ...]) -> None:
+    for p, g in zip(model.parameters(), grads, strict=True):
+        p.grad = g
+    opt.step()
+    opt.zero_grad(set_to_none=True)
+
+
+def describe(config: Any) -> dict[str, Any]:
+    """A config as plain JSON values, for cards and results files."""
+    return dict(json.loads(json.dumps(asdict(config))))
