@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmcourse import world
 from mmcourse.checks import expect_shape
 from mmcourse.layers import Attention, Trunk, linear
+from mmcourse.text import Vocabulary
 
 SPACE = 64  # numbers in the shared space; every modality of the course meets here
 
@@ -94,3 +99,67 @@ def recall_at(similarity: Tensor, positive: Tensor, k: int = 1) -> float:
     """Share of rows whose k most similar columns hold a positive: (B, C) and (B, C) bool to [0, 1]."""
     top = similarity.topk(k, dim=1).indices
     return positive.gather(1, top).any(1).float().mean().item()
+
+
+@dataclass(frozen=True)
+class SpaceConfig:
+    """One run of ``align``: AdamW with a linear warm-up and a fall of the rate to zero."""
+
+    steps: int = 1200
+    batch: int = 64
+    lr: float = 1.5e-3
+    weight_decay: float = 1e-3
+    warm_up: int = 50
+    leave_out: float = 0.1
+    seed: int = 0
+
+    def lr_at(self, step: int) -> float:
+        return self.lr * min(1.0, (step + 1) / self.warm_up) * (1 - step / self.steps) ** 0.5
+
+
+#: One entry a profile; ``full`` is the shipped space.
+PROFILES = {
+    "quick": SpaceConfig(steps=40, batch=48),
+    "cpu": SpaceConfig(steps=1200),
+    "gpu": SpaceConfig(steps=7000, batch=64),
+}
+
+
+def align(space: Space, sample: Callable[[], tuple[Tensor, Tensor, Tensor, Tensor]], config: SpaceConfig) -> Iterator[tuple[int, float]]:
+    """Train both towers; yields (step, loss) after every step.
+
+    ``sample()`` gives pictures (B, 3, 32, 32), ids of true captions (B, T), ids of captions with one fact changed
+    (B, T), and which caption is true of which picture (B, B), as ``data.caption_batches`` does.
+    """
+    opt = torch.optim.AdamW(space.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
+    for step in range(config.steps):
+        opt.param_groups[0]["lr"] = config.lr_at(step)
+        pictures, true, false, positive = sample()
+        text = space.text(torch.cat([true, false]))  # (2B, 64)
+        logits = space.similarity(space.image(pictures), text)  # (B, 2B)
+        hard = logits[:, len(true) :].diagonal()[:, None]  # (B, 1)
+        loss = contrastive(logits[:, : len(true)], positive, hard)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        yield step + 1, float(loss.detach())
+
+
+@torch.no_grad()
+def space_report(space: Space, words: Vocabulary, *, n: int = 500, seed: int = 9) -> dict[str, float]:
+    """Recall@1 over n distinct full captions that no training batch held, picture to caption and back.
+
+    "seen" captions are made of seen colour-shape pairs, "held_out" ones hold at least one held-out pair. ``floor`` is
+    1 / n, what guessing gets.
+    """
+    report: dict[str, float] = {"n": n, "floor": 1 / n}
+    for name, split in (("seen", "train"), ("held_out", "held_out")):
+        g = torch.Generator().manual_seed(seed)
+        labels = torch.unique(world.sample_labels(6 * n, g, split=split), dim=0)
+        labels = labels[torch.randperm(len(labels), generator=g)[:n]]
+        ids = words.tokenize(world.captions(labels, random.Random(seed)))
+        similarity = space.similarity(space.image(world.draw(world.place(labels, g))), space.text(ids))
+        positive = world.satisfied_pairs(labels, labels)
+        report[f"{name}_picture_to_text"] = recall_at(similarity, positive)
+        report[f"{name}_text_to_picture"] = recall_at(similarity.T, positive.T)
+    return report

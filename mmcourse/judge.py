@@ -6,6 +6,8 @@ training run on fresh drawings, and ``tests/test_floors.py`` fails if a training
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -92,8 +94,10 @@ def disturb(x: Tensor, g: torch.Generator, *, noise: float = 0.12, blur: float =
     return (torch.lerp(x, soft, mix) + sigma * torch.randn(x.shape, generator=g)).clamp(-1, 1)
 
 
-def train_judge(*, steps: int = 6000, batch: int = 64, lr: float = 2e-3, seed: int = 0, width: int = 32):  # type: ignore[no-untyped-def]
-    """Train a judge on fresh drawings without held-out pairs; yields (step, loss, judge) at every step."""
+def judge_steps(
+    *, steps: int = 6000, batch: int = 64, lr: float = 2e-3, seed: int = 0, width: int = 32
+) -> Iterator[tuple[int, float, Judge]]:
+    """Train a judge on fresh drawings without held-out pairs; yields (step, loss, averaged judge)."""
     g = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # initial weights only
     judge = Judge(width=width)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 SLOPE = 0.2  # of every leaky ReLU
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def conv(channels_in: int, channels_out: int, size: int = 3, *, gain: float = 1.0) -> nn.Conv2d:
@@ -98,6 +101,36 @@ class Trunk(nn.Module):
         return F.leaky_relu(self.out(F.leaky_relu(h, SLOPE).flatten(1)), SLOPE)  # (B, features)
 
 
+class Whiten(nn.Module):
+    """Vectors (B, K) to vectors (B, K) whose directions all vary at the same strength.
+
+    Embeddings of captions differ a lot in some directions and little in others. ``fit`` stores the mean and the
+    inverse square root of the covariance (ZCA whitening; Kessy et al., arXiv 1512.00809), so that a network meets
+    shape, colour and size alike. Before ``fit`` it is the identity.
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.centre: Tensor
+        self.spread: Tensor
+        self.register_buffer("centre", torch.zeros(size))
+        self.register_buffer("spread", torch.eye(size))
+
+    @torch.no_grad()
+    def fit(self, vectors: Tensor, *, floor: float = 1e-3) -> None:
+        """Learn from vectors (N, K), N >= 2. Directions weaker than ``floor`` times the strongest stay weak."""
+        if len(vectors) < 2:
+            raise ValueError(f"Whiten.fit: expected at least two vectors, got {len(vectors)}.")
+        centred = (vectors - vectors.mean(0)).double()
+        values, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+        scale = (values.clamp(min=0) + floor * values.max()).rsqrt()
+        self.centre.copy_(vectors.mean(0))
+        self.spread.copy_((directions * scale) @ directions.T)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.centre) @ self.spread
+
+
 class Attention(nn.Module):
     """A pre-norm transformer block over tokens (B, T, C); ``keep`` (B, T) bool marks the real tokens.
 
@@ -132,24 +165,10 @@ def count_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def no_grad_copy(module: nn.Module) -> nn.Module:
+def no_grad_copy(module: Module) -> Module:
     """A frozen deep copy, in eval mode."""
-    import copy
-
     twin = copy.deepcopy(module).eval()
     for p in twin.parameters():
         p.requires_grad_(False)
     return twin
 
-
-__all__ = [
-    "Attention",
-    "ModBlock",
-    "ResBlock",
-    "Trunk",
-    "conv",
-    "count_parameters",
-    "linear",
-    "no_grad_copy",
-    "upsample_head",
-]

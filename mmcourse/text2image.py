@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
-import random
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmcourse import world
 from mmcourse.checks import expect_shape
-from mmcourse.layers import ModBlock, Trunk, conv, linear, upsample_head
+from mmcourse.data import CaptionPool, Encode, vocabulary
+from mmcourse.layers import ModBlock, Trunk, Whiten, conv, linear, no_grad_copy, upsample_head
 from mmcourse.text import Vocabulary
-from mmcourse.train import Batch
+from mmcourse.train import Batch, Extra, Sample, TrainConfig
 
 SPACE = 64
 
@@ -28,8 +30,7 @@ class Generator(nn.Module):
     def __init__(self, *, z: int = 16, cond: int = SPACE, width: int = 40, blocks: int = 1, mapping: int = 128):
         super().__init__()
         self.hparams = dict(z=z, cond=cond, width=width, blocks=blocks, mapping=mapping)
-        self.register_buffer("centre", torch.zeros(cond))
-        self.register_buffer("spread", torch.eye(cond))
+        self.whiten = Whiten(cond)
         self.map = linear(z + cond, mapping)
         self.base = linear(mapping, 2 * width * 64)
         self.early = nn.ModuleList(ModBlock(2 * width, mapping) for _ in range(blocks))
@@ -37,19 +38,9 @@ class Generator(nn.Module):
         self.late = nn.ModuleList(ModBlock(width, mapping) for _ in range(blocks))
         self.head = upsample_head(width, gain=0.3)
 
-    def whiten(self, embeddings: Tensor) -> None:
-        """Store the mean and the inverse square root of the covariance of embeddings (N, 64), so that every
-        direction in which captions differ reaches G at the same strength."""
-        centred = (embeddings - embeddings.mean(0)).double()
-        values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
-        floor = values.max() * 1e-3
-        self.centre.copy_(embeddings.mean(0))
-        self.spread.copy_(((vectors / (values + floor).sqrt()) @ vectors.T).float())
-
     def forward(self, z: Tensor, cond: Tensor) -> Tensor:
         expect_shape(z, f"B {self.hparams['z']}", name="z")
-        cond = (cond - self.centre) @ self.spread
-        w = F.leaky_relu(self.map(torch.cat([z, cond], dim=1)), 0.2)  # (B, mapping)
+        w = F.leaky_relu(self.map(torch.cat([z, self.whiten(cond)], dim=1)), 0.2)  # (B, mapping)
         h = self.base(w).view(len(w), -1, 8, 8)  # (B, 2*width, 8, 8)
         for block in self.early:
             h = block(h, w)
@@ -71,7 +62,26 @@ class Discriminator(nn.Module):
         self.hparams = dict(cond=cond, width=width, blocks=blocks, features=features)
         self.trunk = Trunk(width=width, blocks=blocks, features=features)
         self.alone = linear(features, 1)
-        self.project = linear(features, cond)
+        self.project = linear(features, cond, gain=math.sqrt(cond))  # a unit vector's entries are small
+
+    @torch.no_grad()
+    def start_from(self, tower: nn.Module, pictures: Tensor, cond: Tensor) -> None:
+        """Take over a trained image tower: D begins with eyes that know shapes, and with the shared space as its
+        measure of fit. Every weight then goes on learning.
+
+        ``pictures`` (B, 3, 32, 32) and their captions' vectors ``cond`` (B, 64) set the scale: fits start with a
+        spread of 1, and the part of the logit that ignores the caption starts at 0. After Sauer et al., "Projected
+        GANs", arXiv 2111.01007, where such eyes stay frozen. Raises ``ValueError`` where the sizes differ.
+        """
+        try:
+            self.trunk.load_state_dict(tower.trunk.state_dict())
+            self.project.load_state_dict(tower.out.state_dict())
+        except RuntimeError as error:
+            raise ValueError(f"start_from: the tower is not of this discriminator's size. {error}") from error
+        self.alone.weight.zero_()
+        spread = self.score(self.look(pictures), cond).std()
+        for p in self.project.parameters():
+            p.div_(spread)
 
     def look(self, x: Tensor) -> Tensor:
         return self.trunk(x)
@@ -84,38 +94,7 @@ class Discriminator(nn.Module):
         return self.score(self.look(x), cond)
 
 
-class CaptionPool:
-    """Many scenes' labels, statements and caption embeddings, computed once; batches are drawn from it.
-
-    The text tower is frozen, so an embedding never changes during training. Pictures are drawn afresh for
-    every batch. ``wrong`` captions are false of the picture: half are another scene's caption, half the true
-    caption with one fact changed.
-    """
-
-    def __init__(
-        self, encode, n: int = 20000, *, objects: Sequence[int] = (1, 2), seed: int = 0, leave_out: float = 0.15,
-        languages: Sequence[str] = ("en", "zh"), device: str = "cpu",
-    ):  # type: ignore[no-untyped-def]
-        g, rng = torch.Generator().manual_seed(seed), random.Random(seed)
-        self.labels = world.sample_labels(n, g, objects=objects)
-        stated = world.state(self.labels, g, leave_out=leave_out)
-        hard = world.contradict(self.labels, stated, g)
-        self.statements = stated.to(device)
-        self.true = encode(world.captions(stated, rng, languages=languages)).to(device)
-        self.hard = encode(world.captions(hard, rng, languages=languages)).to(device)
-        self.labels = self.labels.to(device)
-
-    def batch(self, n: int, g: torch.Generator) -> Batch:
-        rows = torch.randint(len(self.labels), (n,), generator=g, device=g.device)
-        labels, cond = self.labels[rows], self.true[rows]
-        other = rows.roll(1)
-        false = ~world.satisfied(labels, self.statements[other])
-        swap = false & (torch.arange(n, device=g.device) % 2 == 0)
-        wrong = torch.where(swap[:, None], self.true[other], self.hard[rows])
-        return Batch(world.draw(world.place(labels, g)), cond, wrong)
-
-
-def encoder(space: nn.Module, vocabulary: Vocabulary, *, chunk: int = 500):  # type: ignore[no-untyped-def]
+def encoder(space: nn.Module, words: Vocabulary, *, chunk: int = 500) -> Encode:
     """A function from captions to unit vectors (B, 64), with the text tower frozen."""
 
     @torch.no_grad()
@@ -123,14 +102,14 @@ def encoder(space: nn.Module, vocabulary: Vocabulary, *, chunk: int = 500):  # t
         length = space.text.hparams["length"]
         parts = []
         for i in range(0, len(captions), chunk):
-            ids = vocabulary.tokenize(captions[i : i + chunk], length=length)
+            ids = words.tokenize(captions[i : i + chunk], length=length)
             parts.append(space.text(ids[:, : int((ids > 0).sum(1).max())]))
         return torch.cat(parts)
 
     return encode
 
 
-def similarity_help(image_tower: nn.Module, *, weight: float, until: float):  # type: ignore[no-untyped-def]
+def similarity_help(image_tower: nn.Module, *, weight: float, until: float) -> Extra:
     """A further term of G's loss: minus the cosine similarity of picture and caption in the shared space.
 
     The weight falls linearly to zero at ``until`` (share of the run): the frozen tower points the way early
@@ -146,4 +125,93 @@ def similarity_help(image_tower: nn.Module, *, weight: float, until: float):  # 
     return extra
 
 
-__all__ = ["CaptionPool", "Discriminator", "Generator", "encoder", "math", "similarity_help"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes and numbers of one text-to-image run; a profile is one of these."""
+
+    objects: tuple[int, ...] = (1,)
+    width: int = 40
+    blocks: int = 1
+    mapping: int = 128
+    captions: int = 20000
+    leave_out: float = 0.15
+    help: float = 1.5
+    help_until: float = 0.3
+    eyes: bool = True
+    config: TrainConfig = TrainConfig(steps=1400, gamma=0.05)
+
+    def describe(self) -> dict[str, Any]:
+        """As plain JSON values, for the card."""
+        return dict(json.loads(json.dumps(asdict(self))))
+
+
+#: One entry a profile, and the two-object run that needs five minutes on two cores.
+PROFILES = {
+    "quick": Recipe(captions=1000, config=TrainConfig(steps=60, gamma=0.05)),
+    "cpu": Recipe(),
+    "cpu_two": Recipe(objects=(2,), config=TrainConfig(steps=3000, gamma=0.05)),
+    "gpu": Recipe(objects=(1, 2), width=64, blocks=2, captions=60000, config=TrainConfig(steps=16000, gamma=0.05, ema=0.998)),
+}
+
+
+def prepare(
+    space: nn.Module, recipe: Recipe, *, seed: int = 0, device: str = "cpu"
+) -> tuple[Generator, Discriminator, Sample, Extra | None, TrainConfig]:
+    """All that ``play`` needs: ``G, D, sample, extra, config = prepare(space, recipe)``.
+
+    ``space`` is trained and stays as it is. ``seed`` sets the first weights, the captions and the run's noise.
+    """
+    encode = encoder(space, vocabulary())
+    pool = CaptionPool(
+        encode, recipe.captions, objects=recipe.objects, seed=seed, leave_out=recipe.leave_out, device=device
+    )
+    before = torch.random.get_rng_state()
+    torch.manual_seed(seed)  # initial weights only; the global state is given back below
+    G = Generator(z=recipe.config.z, width=recipe.width, blocks=recipe.blocks, mapping=recipe.mapping).to(device)
+    D = Discriminator(blocks=space.hparams["blocks"], width=space.hparams["width"]).to(device)
+    torch.random.set_rng_state(before)
+    G.whiten.fit(pool.true)
+    tower = no_grad_copy(space.image).to(device)
+    if recipe.eyes:
+        pictures, true, _ = pool.batch(256, torch.Generator(device).manual_seed(seed))
+        D.start_from(tower, pictures, true)
+    extra = similarity_help(tower, weight=recipe.help, until=recipe.help_until) if recipe.help else None
+    config = replace(recipe.config, seed=seed)
+    return G, D, lambda rng, step: Batch(*pool.batch(config.batch, rng)), extra, config
+
+
+class Painter:
+    """A trained text tower and a trained generator: sentences in, pictures out.
+
+        painter = Painter(space, G)
+        pictures = painter.draw(["a small red circle"], torch.Generator().manual_seed(3))
+    """
+
+    def __init__(self, space: nn.Module, G: nn.Module, *, chunk: int = 250):
+        self.words = vocabulary()
+        known, has = len(self.words), space.hparams["words"]
+        if known != has:
+            raise ValueError(f"Painter: this space reads {has} words, the vocabulary has {known}; they belong apart.")
+        self.encode = encoder(space, self.words)
+        self.G, self.chunk = G, chunk
+
+    @torch.no_grad()
+    def draw(self, captions: Sequence[str], rng: torch.Generator | None = None, *, z: Tensor | None = None) -> Tensor:
+        """One picture a caption: (B, 3, 32, 32) in [-1, 1]. Give a random source, or the noise z (B, 16) itself.
+
+        Raises ``UnknownWords`` for words the model never saw, ``ValueError`` for an empty caption.
+        """
+        cond = self.encode(captions)  # (B, 64)
+        if z is None:
+            z = torch.randn(len(cond), self.G.hparams["z"], generator=rng)
+        parts = zip(z.split(self.chunk), cond.split(self.chunk), strict=True)
+        return torch.cat([self.G(a, b) for a, b in parts])
+
+    @torch.no_grad()
+    def draw_blank(self, captions: Sequence[str], rng: torch.Generator | None = None) -> Tensor:
+        """The no-text control: the same noise, but every caption's vector replaced by the vectors' mean over
+        training captions, so that nothing of the text is left."""
+        z = torch.randn(len(captions), self.G.hparams["z"], generator=rng)
+        return torch.cat([self.G(a, self.G.whiten.centre.expand(len(a), -1)) for a in z.split(self.chunk)])

@@ -343,8 +343,8 @@ def state(labels: Tensor, g: torch.Generator, *, leave_out: float = 0.15, requir
 def contradict(labels: Tensor, statements: Tensor, g: torch.Generator) -> Tensor:
     """Change one stated attribute of each statement (B, 8), so that it is no longer true of the scene (B, 8).
 
-    These are hard negatives: captions that differ from the true one by a single fact. The relation of two
-    things is contradicted by exchanging them.
+    These are hard negatives: captions that differ from the true one by a single fact. The relation of two things is
+    contradicted by exchanging them or by the other axis. A held-out pair is never brought in.
     """
     n = len(labels)
     sizes = torch.tensor([1, 6, 8, 2, 6, 8, 2, 1], device=g.device)
@@ -366,13 +366,15 @@ def contradict(labels: Tensor, statements: Tensor, g: torch.Generator) -> Tensor
     out[rows, column] = new
     exchange = two & is_layout & (torch.rand(n, generator=g, device=g.device) < 0.5)
     out = torch.where(exchange[:, None], statements[:, [0, 4, 5, 6, 1, 2, 3, 7]], out)
-    still_true = satisfied(labels, out)  # two equal things exchanged, or an open order: take another axis or count
+    # two equal things exchanged are still true, and a held-out pair must not be said, not even as a falsehood:
+    # contradict the place instead
+    useless = satisfied(labels, out) | (holds_out(out) & ~holds_out(statements))
     fallback = statements.clone()
     fallback[:, 7] = torch.where(two, torch.where(old >= 0, other_axis, BESIDE), other_place)
     fallback[:, 7] = torch.where(two & (labels[:, 7] == BESIDE), STACKED, fallback[:, 7])
     fallback[:, 7] = torch.where(two & (labels[:, 7] == STACKED), BESIDE, fallback[:, 7])
     fallback[:, 7] = torch.where(~two, (labels[:, 7] + 1) % 5, fallback[:, 7])
-    return torch.where(still_true[:, None], fallback, out)
+    return torch.where(useless[:, None], fallback, out)
 
 
 # --------------------------------------------------------------------------------------------- language

@@ -1,0 +1,150 @@
+"""The command line: mmcourse doctor | build | generate | train | demo.
+
+Importing this module imports no torch, so that `mmcourse --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcourse import __version__
+from mmcourse.runtime import PROFILES
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 1 a check failed, 2 bad input, 130 interrupted."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args) or 0)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, RuntimeError) as error:
+        # every error of ours says what was expected, what came and what to do; a traceback would hide it
+        if args.debug:
+            raise
+        print(f"mmcourse {args.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mmcourse", description="A hands-on course on generating and repairing pictures from text, pictures and sound."
+    )
+    parser.add_argument("--version", action="version", version=f"mmcourse {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    p = commands.add_parser("doctor", help="say what this machine can do, and what to do about what is missing")
+    p.set_defaults(run=_doctor)
+
+    p = commands.add_parser("build", help="build the notebooks from their sources")
+    p.add_argument("--check", action="store_true", help="write nothing; name every stale or faulty notebook")
+    p.set_defaults(run=_build)
+
+    p = commands.add_parser("generate", help="draw what a sentence says")
+    p.add_argument("prompt", help='such as "a small red circle left of a large blue square", or in Chinese')
+    p.add_argument("--count", type=_whole(1, 256), default=8, help="how many pictures, 1 to 256 (default 8)")
+    p.add_argument("--seed", type=int, default=0, help="the same seed draws the same pictures (default 0)")
+    p.add_argument("--out", type=Path, default=Path("grid.png"), help="the picture file to write (default grid.png)")
+    p.set_defaults(run=_generate)
+
+    p = commands.add_parser("train", help="train a model and write its checkpoint and card")
+    p.add_argument("name", metavar="NAME", help="judge, space or text2image")
+    p.add_argument("--profile", choices=["auto", *PROFILES], default="auto", help="sizes and steps (default auto)")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--out", type=Path, default=Path("runs"), help="folder of the checkpoint (default runs/)")
+    p.add_argument("--resume", action="store_true", help="go on with an interrupted run in that folder")
+    p.set_defaults(run=_train)
+
+    p = commands.add_parser("demo", help="draw a sheet of prompts, measure caption accuracy, execute a lesson")
+    p.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write to (default out/demo)")
+    p.add_argument("--no-lesson", action="store_true", help="leave the lesson out")
+    p.set_defaults(run=_demo)
+    return parser
+
+
+def _whole(low: int, high: int):  # type: ignore[no-untyped-def]
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, got {text!r}") from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, got {value}")
+        return value
+
+    return convert
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from mmcourse.course.doctor import report
+
+    lines, healthy = report()
+    print("\n".join(lines))
+    return 0 if healthy else 1
+
+
+def _build(args: argparse.Namespace) -> int:
+    from mmcourse.course import build
+    from mmcourse.runtime import find_root
+
+    root = find_root()
+    if root is None:
+        raise ValueError("there are no notebook sources here; run this inside a clone of the repository.")
+    if args.check:
+        problems = build.check(root)
+        print("\n".join(problems) if problems else "all notebooks are up to date")
+        return 1 if problems else 0
+    written = build.build(root)
+    print("\n".join(f"wrote {p.relative_to(root)}" for p in written) if written else "all notebooks were up to date")
+    return 0
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from PIL import Image
+
+    suffix = args.out.suffix.lower()
+    if suffix not in Image.registered_extensions():
+        raise ValueError(f"--out: expected a picture file such as grid.png, got {str(args.out)!r}.")
+    if not args.out.parent.is_dir():
+        raise ValueError(f"--out: the folder {str(args.out.parent)!r} does not exist; make it first.")
+    import torch
+
+    from mmcourse import plots, world
+    from mmcourse.course.shipped import load_painter
+
+    painter = load_painter()
+    pictures = painter.draw([args.prompt] * args.count, torch.Generator().manual_seed(args.seed))
+    try:
+        world.parse(args.prompt)
+    except world.CaptionError as error:
+        print(f"note: the words are known but the sentence is not of the world's grammar. {error}", file=sys.stderr)
+    plots.grid(pictures, columns=min(8, args.count), title=args.prompt, path=args.out)
+    print(f"wrote {args.out}: {args.count} pictures of {args.prompt!r}, seed {args.seed}")
+    return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    from mmcourse.course.training import train
+    from mmcourse.runtime import pick_profile
+
+    profile = pick_profile(args.profile)
+    words = ["mmcourse", "train", args.name, "--profile", profile, "--seed", str(args.seed), "--out", args.out.as_posix()]
+    train(args.name, profile=profile, seed=args.seed, out=args.out, resume=args.resume, command=shlex.join(words))
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from mmcourse.course.demo import run_demo
+
+    print(run_demo(args.out, lesson=not args.no_lesson))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
