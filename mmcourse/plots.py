@@ -533,9 +533,9 @@ def similarity_matrix(
     bar.set_label(label, **_words(9))
     bar.ax.tick_params(colors=INK, labelsize=8)
     if rows <= 16 and columns <= 12:
+        light = np.asarray(image.norm(values)) > 0.55
         for r, c in np.ndindex(rows, columns):
-            light = image.norm(values[r, c]) > 0.55
-            words = _words(8, colour=INK if light else "white")
+            words = _words(8, colour=INK if light[r, c] else "white")
             ax.text(c, r, f"{values[r, c]:.2f}", ha="center", va="center", **words)
     return _finish(figure, path)
 

@@ -106,3 +106,29 @@ def machine() -> dict[str, Any]:
         found["gpu"] = torch.cuda.get_device_name(0)
         found["cuda"] = torch.version.cuda
     return found
+
+
+def results(name: str) -> dict[str, Any]:
+    """A measured table of ``results/NAME.json``; lessons quote their figures from these files.
+
+    Raises ``ValueError`` that lists the tables there are, where there is none of that name.
+    """
+    import json
+
+    for folder in (ROOT / "results", Path(__file__).parent / "_results"):
+        if (folder / f"{name}.json").is_file():
+            return dict(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
+    known = sorted(p.stem for p in (ROOT / "results").glob("*.json"))
+    raise ValueError(f"results: there is no table {name!r}; there are {', '.join(known) or 'none'}.")
+
+
+def write_results(name: str, table: dict[str, Any]) -> Path:
+    """Write ``results/NAME.json`` with the machine's name in it: to a temporary name first, then renamed."""
+    import json
+
+    path = ROOT / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps({"machine": machine(), **table}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return path

@@ -27,7 +27,9 @@ from mmcourse.losses import game, gradient_penalty_at
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run. ``gamma`` weighs R1 and R2; they are applied every ``reg_every`` steps, times ``reg_every``.
+    """One run. ``gamma`` weighs R1 and R2; they are applied every ``reg_every`` steps, times ``reg_every``. It starts
+    ``calm`` times as large and falls to ``gamma`` over the first ``calm_until`` of the run: a D that may not be steep
+    leaves a young G something to learn from.
 
     ``mismatch`` weighs the matching-aware term (a real picture with a caption that is false of it); ``ema`` is
     the decay of the averaged generator; the learning rate falls by a cosine to ``final_lr`` of its start.
@@ -41,6 +43,8 @@ class TrainConfig:
     betas: tuple[float, float] = (0.0, 0.99)
     game: str = "relativistic"
     gamma: float = 0.3
+    calm: float = 1.0
+    calm_until: float = 0.3
     reg_every: int = 8
     mismatch: float = 1.0
     ema: float = 0.995
@@ -48,9 +52,14 @@ class TrainConfig:
 
     def lr_at(self, step: int) -> float:
         """The learning rate at a step: a short rise, then a cosine fall."""
-        rise = min(1.0, (step + 1) / 20)
+        rise = min(1.0, (step + 1) / 50)
         fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, self.steps))))
         return self.lr * rise * (self.final_lr + (1 - self.final_lr) * fall)
+
+    def gamma_at(self, step: int) -> float:
+        """The penalties' weight at a step: from ``calm * gamma`` down to ``gamma``, evenly in the logarithm."""
+        left = max(0.0, 1 - step / max(1.0, self.calm_until * self.steps))
+        return self.gamma * self.calm**left
 
 
 class Batch(NamedTuple):
@@ -213,7 +222,7 @@ def play(
             both = torch.cat([real, fake.detach()])
             twice = None if cond is None else torch.cat([cond, cond])
             slope = gradient_penalty_at(lambda x: D.score(D.look(x), twice), both)
-            penalty = config.gamma * slope * config.reg_every  # gamma/2 (R1 + R2); slope is the mean of both
+            penalty = config.gamma_at(i) * slope * config.reg_every  # gamma/2 (R1 + R2); slope is the mean of both
         total_d = loss_d + penalty
         _finite(i + 1, loss_d=total_d)
         grads_d = torch.autograd.grad(total_d, list(D.parameters()), allow_unused=True)

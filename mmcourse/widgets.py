@@ -211,8 +211,8 @@ class LivePanel:
                 pictures = self.samples(self._last.state)
         used = {k: v for k, v in self.logs.items() if k == "step" or any(v)}  # a loss that is always 0 is not in play
         measured = (self.measured or [{"step": math.nan}]) if self.measure is not None else None
-        words = [self.title, f"step {self._last.number} of {self.total}", _clock(self._last.seconds), note]
-        title = " · ".join(w for w in words if w)
+        done = f"step {self._last.number} of {self.total}"
+        title = " · ".join(w for w in (self.title, done, f"{_clock(self._last.seconds)} of training", note) if w)
         self.figure = plots.training_sheet(used, pictures=pictures, measured=measured, title=title)
         return self.figure
 

@@ -221,6 +221,12 @@ def test_the_parameters_cell_must_assign_both_names(tmp_path, body, missing):
     assert b.build_notebook(write(tmp_path, cells), parameters=False)
 
 
+def test_annotated_parameters_count(tmp_path):
+    cells = lesson()
+    cells[1] = '# %% tags=["parameters"]\nPROFILE: str = "auto"\nSEED: int = 0'
+    assert make(tmp_path, cells).cells[1].source.startswith("PROFILE: str")
+
+
 def test_an_exercise_may_have_no_parameters_cell_but_never_two(tmp_path):
     none = [cell.replace(' tags=["parameters"]', "") for cell in lesson()]
     assert b.build_notebook(write(tmp_path, none), parameters=False)

@@ -225,3 +225,26 @@ def test_a_lone_surrogate_in_an_output_does_not_lose_the_notebook(tmp_path):
     e._write_whole(tmp_path / "run.ipynb", nb)
     assert printed(nbformat.read(tmp_path / "run.ipynb", as_version=4), "c1") == "a?b"
     assert [path.name for path in tmp_path.iterdir()] == ["run.ipynb"]
+
+
+def test_a_failing_rename_leaves_the_older_file_and_no_litter(tmp_path, monkeypatch):
+    out = tmp_path / "run.ipynb"
+    out.write_text("older")
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        e._write_whole(out, lesson("x = 1"))
+    assert out.read_text() == "older" and [path.name for path in tmp_path.iterdir()] == ["run.ipynb"]
+
+
+def test_a_notebook_in_memory_without_ids_is_not_changed_by_reading_it():
+    nb = lesson("x = 1")
+    nb.nbformat_minor = 4
+    for found in nb.cells:
+        del found["id"]
+    before = json.dumps(nb)
+    assert e.cell_times(nb) == []
+    assert json.dumps(nb) == before

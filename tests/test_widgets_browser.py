@@ -25,12 +25,18 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 BOX_CELL = """
-import random, torch
+import torch
 from mmcourse import widgets, world
 from mmcourse.runtime import generator
 
@@ -43,8 +49,10 @@ box = widgets.PromptBox(generate, prompt="a small red circle")
 box.show()
 """
 PANEL_CELL = """
-import time, math
+import math, time
 from types import SimpleNamespace
+
+STEPS = 300
 
 def play(steps):
     for i in range(1, steps + 1):
@@ -55,17 +63,18 @@ def play(steps):
 def samples(state):
     return world.draw(world.sample_scenes(16, generator(state)))
 
-panel = widgets.LivePanel(STEPS, samples=samples, measure=lambda s: {"share right": 1 - math.exp(-s / 150)}, title="demo")
+def measure(state):
+    return {"share right": 1 - math.exp(-state / 150)}
+
+panel = widgets.LivePanel(STEPS, samples=samples, measure=measure, title="demo")
 for step in panel(play(STEPS)):
     pass
 """
 
 
 def notebook(*cells: str) -> str:
-    made = [
-        {"cell_type": "code", "id": f"c{i}", "metadata": {}, "execution_count": None, "outputs": [], "source": c.strip()}
-        for i, c in enumerate(cells)
-    ]
+    empty = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
+    made = [{**empty, "id": f"c{i}", "source": cell.strip()} for i, cell in enumerate(cells)]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     return json.dumps({"cells": made, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
 
@@ -74,9 +83,8 @@ def notebook(*cells: str) -> str:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A JupyterLab of our own on a free port, with two notebooks; gives its address with the token."""
     folder = tmp_path_factory.mktemp("lab")
-    steps = int(os.environ.get("MMCOURSE_TEST_PANEL_STEPS", "300"))
     (folder / "box.ipynb").write_text(notebook(BOX_CELL))
-    (folder / "panel.ipynb").write_text(notebook(BOX_CELL, f"STEPS = {steps}\n{PANEL_CELL}"))
+    (folder / "panel.ipynb").write_text(notebook(BOX_CELL, PANEL_CELL))
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -103,11 +111,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     until = time.monotonic() + 40
     while time.monotonic() < until:
         assert server.poll() is None, "JupyterLab ended at once"
         try:
-            with urllib.request.urlopen(address, timeout=2):
+            with direct.open(address, timeout=2):
                 return
         except OSError:
             time.sleep(0.3)

@@ -89,7 +89,7 @@ def to_bytes(nb: NotebookNode) -> bytes:
     """The notebook as JSON, the same bytes each time: indent 1, sorted keys, UTF-8, a newline at the end."""
     import nbformat
 
-    return (nbformat.writes(nb, indent=1, sort_keys=True, ensure_ascii=False).rstrip("\n") + "\n").encode("utf-8")
+    return (nbformat.writes(nb).rstrip("\n") + "\n").encode("utf-8")
 
 
 def _read_cells(source: Path) -> list[NotebookNode]:
