@@ -56,8 +56,8 @@ def save(module: nn.Module, path: str | Path, *, card: dict[str, Any]) -> Path:
     try:
         save_file(tensors, weights, metadata={_HEADER: json.dumps(header)})
         text.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(weights, path)
-        os.replace(text, path.with_suffix(".json"))
+        weights.replace(path)
+        text.replace(path.with_suffix(".json"))
     finally:
         weights.unlink(missing_ok=True)
         text.unlink(missing_ok=True)
@@ -117,7 +117,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             header = json.loads((f.metadata() or {}).get(_HEADER, "null"))
             tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read; it is truncated or no checkpoint ({error}). Fetch it again.") from error
+        raise CheckpointError(
+            f"{path}: cannot be read; it is truncated or no checkpoint ({error}). Fetch it again."
+        ) from error
     if not isinstance(header, dict) or not {"class", "hparams", "digest"} <= header.keys():
         raise CheckpointError(f"{path}: is a safetensors file, but not one that mmcourse wrote.")
     return header, tensors

@@ -29,7 +29,8 @@ def expect_shape(x: Tensor, pattern: str, *, name: str = "tensor") -> dict[str, 
                 raise ValueError(f"{name}: expected shape ({pattern}), got {got}: axis {axis} must be {want}.")
         elif sizes.setdefault(want, have) != have:
             raise ValueError(
-                f"{name}: expected shape ({pattern}), got {got}: axis {axis} must equal the other {want} = {sizes[want]}."
+                f"{name}: expected shape ({pattern}), got {got}: "
+                f"axis {axis} must equal the other {want} = {sizes[want]}."
             )
     return sizes
 
@@ -50,7 +51,9 @@ def expect_range(x: Tensor, low: float, high: float, *, name: str = "tensor") ->
     if x.numel() == 0:
         return
     if not x.is_floating_point():
-        raise ValueError(f"{name}: expected floats in [{low}, {high}], got {x.dtype}. Use x.float() / 127.5 - 1 on bytes.")
+        raise ValueError(
+            f"{name}: expected floats in [{low}, {high}], got {x.dtype}. Use x.float() / 127.5 - 1 on bytes."
+        )
     lo, hi = float(x.min()), float(x.max())
     if not (lo == lo and hi == hi and abs(lo) != float("inf") and abs(hi) != float("inf")):
         raise ValueError(f"{name}: holds values that are not finite; expected [{low}, {high}].")

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class TextTower(nn.Module):
 
     def __init__(self, *, words: int, width: int = 96, blocks: int = 2, length: int = 24, space: int = SPACE):
         super().__init__()
-        self.hparams = dict(words=words, width=width, blocks=blocks, length=length, space=space)
+        self.hparams: dict[str, Any] = dict(words=words, width=width, blocks=blocks, length=length, space=space)
         self.embed = nn.Embedding(words, width)
         self.position = nn.Parameter(torch.randn(length, width) * 0.1)
         nn.init.normal_(self.embed.weight, std=0.3)
@@ -53,7 +54,7 @@ class ImageTower(nn.Module):
 
     def __init__(self, *, width: int = 32, blocks: int = 1, features: int = 128, space: int = SPACE):
         super().__init__()
-        self.hparams = dict(width=width, blocks=blocks, features=features, space=space)
+        self.hparams: dict[str, Any] = dict(width=width, blocks=blocks, features=features, space=space)
         self.trunk = Trunk(width=width, blocks=blocks, features=features)
         self.out = linear(features, space)
 
@@ -67,7 +68,7 @@ class Space(nn.Module):
 
     def __init__(self, *, words: int, text_width: int = 96, width: int = 32, blocks: int = 1):
         super().__init__()
-        self.hparams = dict(words=words, text_width=text_width, width=width, blocks=blocks)
+        self.hparams: dict[str, Any] = dict(words=words, text_width=text_width, width=width, blocks=blocks)
         self.text = TextTower(words=words, width=text_width)
         self.image = ImageTower(width=width, blocks=blocks)
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
@@ -125,7 +126,9 @@ PROFILES = {
 }
 
 
-def align(space: Space, sample: Callable[[], tuple[Tensor, Tensor, Tensor, Tensor]], config: SpaceConfig) -> Iterator[tuple[int, float]]:
+def align(
+    space: Space, sample: Callable[[], tuple[Tensor, Tensor, Tensor, Tensor]], config: SpaceConfig
+) -> Iterator[tuple[int, float]]:
     """Train both towers; yields (step, loss) after every step.
 
     ``sample()`` gives pictures (B, 3, 32, 32), ids of true captions (B, T), ids of captions with one fact changed

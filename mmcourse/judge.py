@@ -7,6 +7,7 @@ training run on fresh drawings, and ``tests/test_floors.py`` fails if a training
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,12 +31,15 @@ class Judge(nn.Module):
 
     def __init__(self, *, width: int = 32, blocks: int = 1, features: int = 192):
         super().__init__()
-        self.hparams = dict(width=width, blocks=blocks, features=features)
+        self.hparams: dict[str, Any] = dict(width=width, blocks=blocks, features=features)
         self.form = Trunk(width=width, blocks=blocks, features=features, channels=1)
         self.read_form = linear(features, HEADS[0] + 2 * (len(world.SHAPES) + len(world.SIZES)), gain=0.5)
         self.colour = nn.Sequential(conv(3, width), ResBlock(width), ResBlock(width), conv(width, width))
         self.read_colour = nn.Sequential(
-            nn.LeakyReLU(0.2), nn.Flatten(), linear(64 * width, features), nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2),
+            nn.Flatten(),
+            linear(64 * width, features),
+            nn.LeakyReLU(0.2),
             linear(features, 2 * len(world.COLOURS), gain=0.5),
         )
 
@@ -101,7 +105,9 @@ def judge_steps(
     g = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # initial weights only
     judge = Judge(width=width)
-    averaged = torch.optim.swa_utils.AveragedModel(judge, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998))
+    averaged = torch.optim.swa_utils.AveragedModel(
+        judge, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)
+    )
     opt = torch.optim.AdamW(judge.parameters(), lr=lr, weight_decay=1e-3)
     for step in range(steps):
         for group in opt.param_groups:
@@ -112,7 +118,7 @@ def judge_steps(
         loss.backward()
         opt.step()
         averaged.update_parameters(judge)
-        yield step + 1, float(loss.detach()), averaged.module
+        yield step + 1, float(loss.detach()), cast(Judge, averaged.module)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ def conv(channels_in: int, channels_out: int, size: int = 3, *, gain: float = 1.
     """A "same" convolution with He initialisation times ``gain``; ``gain=0`` starts at zero."""
     layer = nn.Conv2d(channels_in, channels_out, size, padding=size // 2)
     _he(layer.weight, channels_in * size * size, gain)
+    assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
 
@@ -79,7 +80,9 @@ class Trunk(nn.Module):
     weights of its own.
     """
 
-    def __init__(self, *, width: int = 32, blocks: int = 1, features: int = 128, channels: int = 3, resolution: int = 32):
+    def __init__(
+        self, *, width: int = 32, blocks: int = 1, features: int = 128, channels: int = 3, resolution: int = 32
+    ):
         super().__init__()
         if resolution % 8:
             raise ValueError(f"resolution: expected a multiple of 8, got {resolution}.")
@@ -171,4 +174,3 @@ def no_grad_copy(module: Module) -> Module:
     for p in twin.parameters():
         p.requires_grad_(False)
     return twin
-

@@ -115,7 +115,12 @@ def r2(D: Callable[[Tensor], Tensor], fake: Tensor, gamma: float = 1.0) -> Tenso
 
 
 def wgan_gp(
-    D: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, *, weight: float = 10.0, generator: torch.Generator | None = None
+    D: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor,
+    *,
+    weight: float = 10.0,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""$\lambda E[(\|\nabla D(\tilde x)\|-1)^2]$ between each real and fake picture, one epsilon a sample.
 
@@ -123,7 +128,9 @@ def wgan_gp(
     Raises ``ValueError`` on unequal shapes.
     """
     if real.shape != fake.shape:
-        raise ValueError(f"wgan_gp: expected real and fake of one shape, got {tuple(real.shape)} and {tuple(fake.shape)}.")
+        raise ValueError(
+            f"wgan_gp: expected real and fake of one shape, got {tuple(real.shape)} and {tuple(fake.shape)}."
+        )
     shape = (len(real),) + (1,) * (real.dim() - 1)
     epsilon = torch.rand(shape, generator=generator, device=real.device)
     between = torch.lerp(fake.detach(), real.detach(), epsilon).requires_grad_(True)

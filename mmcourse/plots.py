@@ -28,7 +28,6 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Circle, Rectangle
-from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from mmcourse.checks import expect_range, expect_shape
@@ -53,10 +52,6 @@ class Sheet(matplotlib.figure.Figure):
 
     def _repr_png_(self) -> bytes:
         return png(self)
-
-    def get_tightbbox(self, renderer: Any = None, *, bbox_extra_artists: Any = None) -> Bbox:
-        """The whole sheet: "tight" saving, a notebook's default, would crop it and blur the pictures' pixels."""
-        return Bbox.from_bounds(0, 0, *self.get_size_inches())
 
 
 def png(figure: matplotlib.figure.Figure) -> bytes:

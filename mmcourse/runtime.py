@@ -129,6 +129,8 @@ def write_results(name: str, table: dict[str, Any]) -> Path:
     path = ROOT / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({"machine": machine(), **table}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.write_text(
+        json.dumps({"machine": machine(), **table}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     temporary.replace(path)
     return path

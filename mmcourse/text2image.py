@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ class Generator(nn.Module):
 
     def __init__(self, *, z: int = 16, cond: int = SPACE, width: int = 40, blocks: int = 1, mapping: int = 128):
         super().__init__()
-        self.hparams = dict(z=z, cond=cond, width=width, blocks=blocks, mapping=mapping)
+        self.hparams: dict[str, Any] = dict(z=z, cond=cond, width=width, blocks=blocks, mapping=mapping)
         self.whiten = Whiten(cond)
         self.map = linear(z + cond, mapping)
         self.base = linear(mapping, 2 * width * 64)
@@ -59,13 +59,13 @@ class Discriminator(nn.Module):
 
     def __init__(self, *, cond: int = SPACE, width: int = 32, blocks: int = 1, features: int = 128):
         super().__init__()
-        self.hparams = dict(cond=cond, width=width, blocks=blocks, features=features)
+        self.hparams: dict[str, Any] = dict(cond=cond, width=width, blocks=blocks, features=features)
         self.trunk = Trunk(width=width, blocks=blocks, features=features)
         self.alone = linear(features, 1)
         self.project = linear(features, cond, gain=math.sqrt(cond))  # a unit vector's entries are small
 
     @torch.no_grad()
-    def start_from(self, tower: nn.Module, pictures: Tensor, cond: Tensor) -> None:
+    def start_from(self, tower: Any, pictures: Tensor, cond: Tensor) -> None:
         """Take over a trained image tower: D begins with eyes that know shapes, and with the shared space as its
         measure of fit. Every weight then goes on learning.
 
@@ -94,7 +94,7 @@ class Discriminator(nn.Module):
         return self.score(self.look(x), cond)
 
 
-def encoder(space: nn.Module, words: Vocabulary, *, chunk: int = 500) -> Encode:
+def encoder(space: Any, words: Vocabulary, *, chunk: int = 500) -> Encode:
     """A function from captions to unit vectors (B, 64), with the text tower frozen."""
 
     @torch.no_grad()
@@ -125,8 +125,6 @@ def similarity_help(image_tower: nn.Module, *, weight: float, until: float) -> E
     return extra
 
 
-
-
 @dataclass(frozen=True)
 class Recipe:
     """Sizes and numbers of one text-to-image run; a profile is one of these."""
@@ -140,7 +138,7 @@ class Recipe:
     help: float = 1.5
     help_until: float = 0.3
     eyes: bool = True
-    config: TrainConfig = TrainConfig(steps=1400, gamma=0.05)
+    config: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1400, gamma=0.05))
 
     def describe(self) -> dict[str, Any]:
         """As plain JSON values, for the card."""
@@ -152,12 +150,14 @@ PROFILES = {
     "quick": Recipe(captions=1000, config=TrainConfig(steps=60, gamma=0.05)),
     "cpu": Recipe(),
     "cpu_two": Recipe(objects=(2,), config=TrainConfig(steps=3000, gamma=0.05)),
-    "gpu": Recipe(objects=(1, 2), width=64, blocks=2, captions=60000, config=TrainConfig(steps=16000, gamma=0.05, ema=0.998)),
+    "gpu": Recipe(
+        objects=(1, 2), width=64, blocks=2, captions=60000, config=TrainConfig(steps=16000, gamma=0.05, ema=0.998)
+    ),
 }
 
 
 def prepare(
-    space: nn.Module, recipe: Recipe, *, seed: int = 0, device: str = "cpu"
+    space: Any, recipe: Recipe, *, seed: int = 0, device: str = "cpu"
 ) -> tuple[Generator, Discriminator, Sample, Extra | None, TrainConfig]:
     """All that ``play`` needs: ``G, D, sample, extra, config = prepare(space, recipe)``.
 
@@ -185,11 +185,11 @@ def prepare(
 class Painter:
     """A trained text tower and a trained generator: sentences in, pictures out.
 
-        painter = Painter(space, G)
-        pictures = painter.draw(["a small red circle"], torch.Generator().manual_seed(3))
+    painter = Painter(space, G)
+    pictures = painter.draw(["a small red circle"], torch.Generator().manual_seed(3))
     """
 
-    def __init__(self, space: nn.Module, G: nn.Module, *, chunk: int = 250):
+    def __init__(self, space: Any, G: Any, *, chunk: int = 250):
         self.words = vocabulary()
         known, has = len(self.words), space.hparams["words"]
         if known != has:

@@ -3,16 +3,19 @@
     for step in play(G, D, sample, TrainConfig(steps=1000)):
         ...                       # plot, print, save or break: your cell decides
 
-There are no callbacks. Stopping the kernel, or leaving the loop, keeps usable networks: an update is either done
-or not, and the averaged generator is ``step.state.ema``.
+There are no callbacks. Stopping the kernel, or leaving the loop, keeps usable networks: a step is either done or not,
+and the averaged generator is ``step.state.ema``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -99,7 +102,7 @@ class State:
     """All that a run needs to go on: both networks, the average, both optimisers, the random source, the step."""
 
     G: nn.Module
-    D: nn.Module
+    D: Any  # a module with look(x) and score(features, cond)
     ema: nn.Module
     opt_g: torch.optim.Adam
     opt_d: torch.optim.Adam
@@ -115,7 +118,9 @@ class State:
         ema = copy.deepcopy(G).eval()
         for p in ema.parameters():
             p.requires_grad_(False)
-        opt = [torch.optim.Adam(m.parameters(), lr=config.lr, betas=config.betas, eps=1e-8, foreach=True) for m in (G, D)]
+        opt = [
+            torch.optim.Adam(m.parameters(), lr=config.lr, betas=config.betas, eps=1e-8, foreach=True) for m in (G, D)
+        ]
         return cls(G, D, ema, opt[0], opt[1], torch.Generator(device).manual_seed(config.seed), config)
 
     def save(self, path: str | Path) -> Path:
@@ -127,7 +132,7 @@ class State:
         meta = {"step": self.step, "seconds": self.seconds, "config": asdict(self.config)}
         temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
         save_file(self._tensors(), temporary, metadata={"mmcourse_state": json.dumps(meta)})
-        os.replace(temporary, path)
+        temporary.replace(path)
         return path
 
     def load(self, path: str | Path) -> State:
@@ -147,7 +152,9 @@ class State:
         was, now = meta["config"], json.loads(json.dumps(asdict(self.config)))
         changed = sorted(k for k in now if was.get(k) != now[k])
         if changed:
-            raise ValueError(f"{path}: this run was started with another {', '.join(changed)}; use the same config to go on.")
+            raise ValueError(
+                f"{path}: this run was started with another {', '.join(changed)}; use the same config to go on."
+            )
         own = self._networks()
         for name, value in own.items():
             if name not in found or found[name].shape != value.shape:
@@ -191,7 +198,13 @@ class Step:
 
 
 def play(
-    G: nn.Module, D: nn.Module, sample: Sample, config: TrainConfig, *, state: State | None = None, extra: Extra | None = None
+    G: nn.Module,
+    D: Any,
+    sample: Sample,
+    config: TrainConfig,
+    *,
+    state: State | None = None,
+    extra: Extra | None = None,
 ) -> Iterator[Step]:
     """Play the game for ``config.steps`` steps; yields a ``Step`` after each.
 
@@ -201,48 +214,75 @@ def play(
     before any weight is touched by it.
     """
     state = state or State.start(G, D, config)
-    rules = game(config.game)
     while state.step < config.steps:
-        began, i, rng = time.perf_counter(), state.step, state.rng
-        for opt in (state.opt_d, state.opt_g):
-            opt.param_groups[0]["lr"] = config.lr_at(i)
-        batch = sample(rng, i)
-        real, cond = batch.real, batch.cond
-        z = torch.randn(len(real), config.z, generator=rng, device=real.device)
-        fake = G(z, cond)
-
-        # D's move: real above fake, and a true caption above a false one
-        seen, made = D.look(torch.cat([real, fake.detach()])).chunk(2)
-        real_logits = D.score(seen, cond)
-        loss_d = rules.d(real_logits, D.score(made, cond))
-        if batch.wrong is not None:
-            loss_d = loss_d + config.mismatch * rules.d(real_logits, D.score(seen, batch.wrong))
-        penalty = torch.zeros((), device=real.device)
-        if config.gamma and i % config.reg_every == 0:
-            both = torch.cat([real, fake.detach()])
-            twice = None if cond is None else torch.cat([cond, cond])
-            slope = gradient_penalty_at(lambda x: D.score(D.look(x), twice), both)
-            penalty = config.gamma_at(i) * slope * config.reg_every  # gamma/2 (R1 + R2); slope is the mean of both
-        total_d = loss_d + penalty
-        _finite(i + 1, loss_d=total_d)
-        grads_d = torch.autograd.grad(total_d, list(D.parameters()), allow_unused=True)
-        _move(state.opt_d, D, grads_d)
-
-        # G's move: fake above real, under the D that has just moved
-        with torch.no_grad():
-            real_logits = D.score(D.look(real), cond)
-        loss_g = rules.g(real_logits, D.score(D.look(fake), cond))
-        helped = torch.zeros((), device=real.device) if extra is None else extra(fake, batch, i / config.steps)
-        total_g = loss_g + helped
-        _finite(i + 1, loss_g=total_g)
-        _move(state.opt_g, G, torch.autograd.grad(total_g, list(G.parameters()), allow_unused=True))
-
-        update_ema(state.ema, G, min(config.ema, (i + 1) / (i + 10)))
-        state.step += 1
+        began = time.perf_counter()
+        with _whole_or_not_at_all(state):
+            losses = _one_step(state, sample, extra)
         state.seconds += time.perf_counter() - began
-        losses = {"d": float(loss_d.detach()), "g": float(loss_g.detach())}
-        losses |= {"penalty": float(penalty.detach()), "extra": float(helped.detach())}
         yield Step(state.step, state.seconds, losses, state)
+
+
+def _one_step(state: State, sample: Sample, extra: Extra | None) -> dict[str, float]:
+    G, D, rng, config, i = state.G, state.D, state.rng, state.config, state.step
+    rules = game(config.game)
+    for opt in (state.opt_d, state.opt_g):
+        opt.param_groups[0]["lr"] = config.lr_at(i)
+    batch = sample(rng, i)
+    real, cond = batch.real, batch.cond
+    z = torch.randn(len(real), config.z, generator=rng, device=real.device)
+    fake = G(z, cond)
+
+    # D's move: real above fake, and a true caption above a false one
+    seen, made = D.look(torch.cat([real, fake.detach()])).chunk(2)
+    real_logits = D.score(seen, cond)
+    loss_d = rules.d(real_logits, D.score(made, cond))
+    if batch.wrong is not None and config.mismatch:
+        loss_d = loss_d + config.mismatch * rules.d(real_logits, D.score(seen, batch.wrong))
+    penalty = torch.zeros((), device=real.device)
+    if config.gamma and i % config.reg_every == 0:
+        both = torch.cat([real, fake.detach()])
+        twice = None if cond is None else torch.cat([cond, cond])
+        slope = gradient_penalty_at(lambda x: D.score(D.look(x), twice), both)  # the mean over real and fake
+        penalty = config.gamma_at(i) * slope * config.reg_every  # gamma/2 (R1 + R2), for all steps until the next
+    _finite(i + 1, d=loss_d, penalty=penalty)
+    _move(state.opt_d, D, loss_d + penalty)
+
+    # G's move: fake above real, under the D that has just moved
+    with torch.no_grad():
+        real_logits = D.score(D.look(real), cond)
+    loss_g = rules.g(real_logits, D.score(D.look(fake), cond))
+    helped = torch.zeros((), device=real.device) if extra is None else extra(fake, batch, i / config.steps)
+    _finite(i + 1, g=loss_g, extra=helped)
+    _move(state.opt_g, G, loss_g + helped)
+
+    update_ema(state.ema, G, min(config.ema, (i + 1) / (i + 10)))
+    state.step += 1
+    shown = {"d": loss_d, "g": loss_g, "penalty": penalty, "extra": helped}
+    return {name: float(value.detach()) for name, value in shown.items()}
+
+
+@contextlib.contextmanager
+def _whole_or_not_at_all(state: State) -> Iterator[None]:
+    """A step that fails gives D, its optimiser and the random source back as they were; Ctrl-C waits for its end."""
+    main = threading.current_thread() is threading.main_thread()
+    waiting: list[tuple[Any, ...]] = []
+    usual = signal.signal(signal.SIGINT, lambda *a: waiting.append(a)) if main else None
+    rng, weights = state.rng.get_state(), [p.detach().clone() for p in state.D.parameters()]
+    moments = copy.deepcopy(state.opt_d.state_dict()["state"])
+    try:
+        yield
+    except BaseException:
+        state.rng.set_state(rng)
+        with torch.no_grad():
+            for p, was in zip(state.D.parameters(), weights, strict=True):
+                p.copy_(was)
+        state.opt_d.load_state_dict({"state": moments, "param_groups": state.opt_d.state_dict()["param_groups"]})
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, usual)
+    if waiting and callable(usual):
+        usual(*waiting[0])
 
 
 def _finite(step: int, **losses: Tensor) -> None:
@@ -251,9 +291,10 @@ def _finite(step: int, **losses: Tensor) -> None:
         raise Diverged(step, values)
 
 
-def _move(opt: torch.optim.Adam, model: nn.Module, grads: tuple[Tensor | None, ...]) -> None:
-    for p, g in zip(model.parameters(), grads, strict=True):
-        p.grad = g
+def _move(opt: torch.optim.Adam, model: nn.Module, loss: Tensor) -> None:
+    parameters = list(model.parameters())
+    for p, slope in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+        p.grad = slope
     opt.step()
     opt.zero_grad(set_to_none=True)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -61,7 +61,7 @@ for _colour, _shape in HELD_OUT:
 class Statement(NamedTuple):
     """What a caption states; ``OPEN`` (-1) where it leaves something open. Columns as in ``COLUMNS``."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of this name; the column is meant
     shape_a: int = OPEN
     colour_a: int = OPEN
     size_a: int = OPEN
@@ -135,7 +135,9 @@ def sample_labels(n: int, g: torch.Generator, *, objects: Sequence[int] = (1, 2)
         colour, shape = torch.where(rare, rare_colour, colour), torch.where(rare, rare_shape, shape)
     size = _randint(len(SIZES), (n, 2), g)
     layout = torch.where(two, BESIDE + _randint(2, (n,), g), _randint(BESIDE, (n,), g))
-    second = torch.stack([shape[:, 1], colour[:, 1], size[:, 1]], 1).where(two[:, None], torch.tensor(OPEN, device=g.device))
+    second = torch.stack([shape[:, 1], colour[:, 1], size[:, 1]], 1).where(
+        two[:, None], torch.tensor(OPEN, device=g.device)
+    )
     return torch.cat([counts[:, None], shape[:, :1], colour[:, :1], size[:, :1], second, layout[:, None]], dim=1)
 
 
@@ -379,7 +381,7 @@ def contradict(labels: Tensor, statements: Tensor, g: torch.Generator) -> Tensor
 
 # --------------------------------------------------------------------------------------------- language
 
-_EN = {
+_EN: dict[str, dict[str, tuple[str, ...]]] = {
     "shape": {
         "circle": ("circle", "disc"),
         "square": ("square",),
@@ -391,7 +393,7 @@ _EN = {
     "colour": {c: (c,) for c in COLOURS} | {"purple": ("purple", "violet"), "cyan": ("cyan", "turquoise")},
     "size": {"small": ("small", "little", "tiny"), "large": ("large", "big")},
 }
-_ZH = {
+_ZH: dict[str, dict[str, tuple[str, ...]]] = {
     "shape": {
         "circle": ("圆形", "圆"),
         "square": ("正方形", "方块"),
@@ -440,7 +442,7 @@ _ZH_SPOT = {
     "bottom": (*_ZH_SIDE["below"], "底部"),
 }
 _OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
-_GLUE_EN = "a an one the of to on at in and is are that which there picture with it side".split()
+_GLUE_EN = "a an one the of to on at in and is are that which there picture with it side".split()  # noqa: SIM905
 _GLUE_ZH = ["一个", "一", "个", "的", "在", "和", "是", "有", "图", "画", "位于"]
 
 
@@ -558,8 +560,12 @@ class CaptionError(ValueError):
 _HELP = 'Captions look like "a small red circle", "a star at the top" or "a red ring left of a blue square".'
 
 
-def _meanings(table: dict[str, dict[str, tuple[str, ...]]], names: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, int]]:
-    return {w: (kind, names[kind].index(n)) for kind, group in table.items() for n, forms in group.items() for w in forms}
+def _meanings(
+    table: dict[str, dict[str, tuple[str, ...]]], names: dict[str, tuple[str, ...]]
+) -> dict[str, tuple[str, int]]:
+    return {
+        w: (kind, names[kind].index(n)) for kind, group in table.items() for n, forms in group.items() for w in forms
+    }
 
 
 _NAMES = {"shape": SHAPES, "colour": COLOURS, "size": SIZES}
@@ -591,7 +597,7 @@ class _Reader:
                 return phrase
         return None
 
-    def one_of(self, table: dict[str, tuple[str, ...]]) -> str | None:
+    def one_of(self, table: Mapping[str, tuple[str, ...]]) -> str | None:
         found = self.eat(*(p for forms in table.values() for p in forms))
         return next((k for k, forms in table.items() if found in forms), None) if found else None
 
@@ -727,7 +733,7 @@ def _two(a: dict[str, int], side: str | None, b: dict[str, int]) -> Statement:
         a, b = b, a
     layout = OPEN if side is None else BESIDE if side in ("left", "right") else STACKED
     row = [x.get(k, OPEN) for x in (a, b) for k in ("shape", "colour", "size")]
-    return Statement(2, *row, layout)
+    return Statement(*[2, *row, layout])
 
 
 def parse(caption: str) -> Statement:

@@ -99,12 +99,23 @@ def test_grid_goes_row_by_row():
     assert grey == [0, 51, 102, 153, 204, 255]
 
 
-def test_a_tight_save_leaves_the_pixels_sharp():
+def test_a_tight_save_keeps_the_whole_sheet_and_its_sharp_pixels():
     x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    figure = plots.grid(x, titles=["a", "bcd", "efghij", "y"])
     out = io.BytesIO()
-    plots.grid(x).savefig(out, format="png", bbox_inches="tight", dpi=100)  # what a notebook's inline back end does
+    figure.savefig(out, format="png", bbox_inches="tight", pad_inches=0.1, dpi=100)  # as a notebook's inline back end
     image = np.asarray(Image.open(out).convert("RGB"))
+    whole = pixels(figure).shape
+    assert image.shape == (whole[0] + 20, whole[1] + 20, 3)  # of one size whatever is drawn: a live panel stays put
     assert all(count_inside(image, p.repeat(8, 0).repeat(8, 1)) == 1 for p in plots.to_bytes(x))
+
+
+def test_words_are_never_read_as_mathematics():
+    bad = r"costs $\frac$ and $x"
+    plots.png(plots.grid(scenes(1), titles=[bad], title=bad))
+    plots.png(plots.curves({bad: [1.0, 2.0]}, title=bad, label=bad, reference={bad: 1.0}))
+    plots.png(plots.similarity_matrix(torch.eye(2), [bad, "b"], [bad, "d"], title=bad))
+    plots.png(plots.bars({bad: 0.5}, floor=0.1, floor_label=bad, title=bad))
 
 
 def test_titles_stand_above_their_pictures():

@@ -332,6 +332,21 @@ def test_the_live_panel_redraws_in_place_and_draws_under_a_tenth_of_the_time(
     assert text.value.startswith("finished at step 1000 of 1000") and lines(capsys) == []
 
 
+def test_cheap_drawings_still_keep_the_pause(live: Screen, monkeypatch: pytest.MonkeyPatch):
+    clock = Clock()
+    monkeypatch.setattr(widgets, "time", clock)
+    panel, times = widgets.LivePanel(100, pause=3.0), []
+
+    def draw(note: str = "") -> plots.Sheet:
+        times.append(clock.now)
+        return plots.Sheet()
+
+    monkeypatch.setattr(panel, "draw", draw)
+    for _ in panel(play(100)):
+        clock.now += 0.5
+    assert times == [3.0 * k for k in range(1, 17)] + [50.0]
+
+
 def test_the_live_panel_says_how_long_it_takes(live: Screen, monkeypatch: pytest.MonkeyPatch):
     clock = Clock()
     monkeypatch.setattr(widgets, "time", clock)
@@ -454,6 +469,7 @@ def test_what_was_typed_never_becomes_html(model: FakeModel):
     assert box.submit(nasty) is False and "<img src=x" in box.message
     assert "<img" not in box.message_area.value and "&lt;img" in box.message_area.value
     harmless = widgets.PromptBox(lambda p, z: torch.zeros(len(z), 3, 8, 8), prompt=nasty, count=1)
+    assert "<img" not in harmless.message_area.value and "&lt;img" in harmless.message_area.value
     assert harmless.picture_area.value.count("<") == 1 and 'onerror="' not in harmless.picture_area.value
 
 

@@ -6,8 +6,9 @@ import random
 
 import pytest
 import torch
-from mmcourse import world
 from torch.nn.functional import avg_pool2d
+
+from mmcourse import world
 
 
 def test_parse_returns_what_was_said_in_both_languages(rng: torch.Generator) -> None:
@@ -151,7 +152,7 @@ def test_signed_distance_of_a_circle_and_a_square() -> None:
 
 
 def test_colours_can_be_told_apart() -> None:
-    """Every two colours, and every colour and background, differ by at least 20 in CIELAB (a clear difference is 10)."""
+    """Every two colours, and every colour and background, differ by 20 or more in CIELAB (10 is a clear difference)."""
 
     def lab(rgb: torch.Tensor) -> torch.Tensor:
         linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)

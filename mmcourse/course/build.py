@@ -52,6 +52,7 @@ BUDGETS = {
     "00": Budget(
         cells=(12, 45), words=(500, 2000), reason="a tour of the machine and of the world; it derives nothing"
     ),
+    "09": Budget(cells=(30, 56), words=(1200, 2000), reason="it also takes a published listing apart, fault by fault"),
 }
 
 

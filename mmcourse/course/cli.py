@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mmcourse", description="A hands-on course on generating and repairing pictures from text, pictures and sound."
+        prog="mmcourse",
+        description="A hands-on course on generating and repairing pictures from text, pictures and sound.",
     )
     parser.add_argument("--version", action="version", version=f"mmcourse {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -134,7 +135,17 @@ def _train(args: argparse.Namespace) -> int:
     from mmcourse.runtime import pick_profile
 
     profile = pick_profile(args.profile)
-    words = ["mmcourse", "train", args.name, "--profile", profile, "--seed", str(args.seed), "--out", args.out.as_posix()]
+    words = [
+        "mmcourse",
+        "train",
+        args.name,
+        "--profile",
+        profile,
+        "--seed",
+        str(args.seed),
+        "--out",
+        args.out.as_posix(),
+    ]
     train(args.name, profile=profile, seed=args.seed, out=args.out, resume=args.resume, command=shlex.join(words))
     return 0
 

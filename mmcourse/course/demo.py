@@ -44,7 +44,10 @@ def run_demo(out: Path, *, lesson: bool = True, say: Callable[[str], None] = pri
     plots.caption_sheet(sheet, list(PROMPTS), marks=right, path=out / "sheet.png")
     say(f"drew {len(asked)} pictures for {len(PROMPTS)} prompts: {out / 'sheet.png'}")
 
-    sets = {"seen": caption_set(N, split="train", seed=MEASURE_SEED), "held_out": caption_set(N, split="held_out", seed=MEASURE_SEED)}
+    sets = {
+        "seen": caption_set(N, split="train", seed=MEASURE_SEED),
+        "held_out": caption_set(N, split="held_out", seed=MEASURE_SEED),
+    }
     table = metrics.measure_text2image(painter.draw, judge, sets, seed=MEASURE_SEED, blank=painter.draw_blank)
     temporary = out / "accuracy.json.tmp"
     temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
@@ -58,7 +61,9 @@ def run_demo(out: Path, *, lesson: bool = True, say: Callable[[str], None] = pri
         _run_lesson(out, say)
     seen, held = (100 * table[k]["model"]["all"] for k in ("seen", "held_out"))
     where = f"{out.as_posix().rstrip('/')}/"
-    return f"demo: all attributes right on {seen:.1f} % of {N} seen and {held:.1f} % of {N} held-out captions; see {where}"
+    return (
+        f"demo: all attributes right on {seen:.1f} % of {N} seen and {held:.1f} % of {N} held-out captions; see {where}"
+    )
 
 
 def _run_lesson(out: Path, say: Callable[[str], None]) -> None:

@@ -17,7 +17,9 @@ NAMES = ("judge", "space", "text2image")
 Report = Callable[[str], None]
 
 
-def train(name: str, *, profile: str, seed: int, out: Path, resume: bool = False, command: str = "", say: Report = print) -> Path:
+def train(
+    name: str, *, profile: str, seed: int, out: Path, resume: bool = False, command: str = "", say: Report = print
+) -> Path:
     """Train one model and write ``out/NAME.safetensors`` with its card. Returns the path.
 
     Raises ``ValueError`` on an unknown name, and whatever its training raises.
@@ -25,7 +27,9 @@ def train(name: str, *, profile: str, seed: int, out: Path, resume: bool = False
     if name not in NAMES:
         raise ValueError(f"train: expected one of {', '.join(NAMES)}; got {name!r}.")
     if resume and name != "text2image":
-        raise ValueError(f"train: only text2image keeps a state to resume from; {name} trains in minutes, start it anew.")
+        raise ValueError(
+            f"train: only text2image keeps a state to resume from; {name} trains in minutes, start it anew."
+        )
     run = {"judge": train_judge, "space": train_space, "text2image": train_text2image}[name]
     began = time.perf_counter()
     kwargs: dict[str, Any] = {"resume": resume} if name == "text2image" else {}
@@ -61,7 +65,8 @@ def train_judge(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, d
     ticks = _ticks(steps)
     seconds = _Clock()
     judge = None
-    for step, loss, judge in judge_steps(steps=steps, seed=seed):
+    for step, loss, newest in judge_steps(steps=steps, seed=seed):
+        judge = newest
         if step in ticks:
             say(f"judge: step {step} of {steps}, loss {loss:.4f}, {seconds} s")
     assert judge is not None
@@ -97,9 +102,10 @@ def train_space(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, d
     return space, {"what": what, "data": data, "steps": config.steps, "seconds": taken, "figures": figures}
 
 
-def train_text2image(profile: str, seed: int, out: Path, say: Report, *, resume: bool = False) -> tuple[Any, dict[str, Any]]:
+def train_text2image(
+    profile: str, seed: int, out: Path, say: Report, *, resume: bool = False
+) -> tuple[Any, dict[str, Any]]:
     """The generator that draws what a sentence says, on the shipped space."""
-    import torch
 
     from mmcourse import checkpoint, metrics
     from mmcourse.data import caption_set
@@ -160,4 +166,3 @@ class _Clock:
 
     def __str__(self) -> str:
         return f"{self.now():.0f}"
-
