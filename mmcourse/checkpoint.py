@@ -56,6 +56,7 @@ def save(module: nn.Module, path: str | Path, *, card: dict[str, Any]) -> Path:
     try:
         save_file(tensors, weights, metadata={_HEADER: json.dumps(header)})
         text.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        weights.chmod(0o644)
         weights.replace(path)
         text.replace(path.with_suffix(".json"))
     finally:

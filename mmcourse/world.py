@@ -342,11 +342,21 @@ def state(labels: Tensor, g: torch.Generator, *, leave_out: float = 0.15, requir
     return torch.where(dropped, torch.tensor(OPEN, device=out.device), out)
 
 
-def contradict(labels: Tensor, statements: Tensor, g: torch.Generator) -> Tensor:
-    """Change one stated attribute of each statement (B, 8), so that it is no longer true of the scene (B, 8).
+# columns of a statement after exchanging both things, or only their shapes, their colours, their sizes
+_EXCHANGES = (
+    (0, 4, 5, 6, 1, 2, 3, 7),
+    (0, 4, 2, 3, 1, 5, 6, 7),
+    (0, 1, 5, 3, 4, 2, 6, 7),
+    (0, 1, 2, 6, 4, 5, 3, 7),
+)
 
-    These are hard negatives: captions that differ from the true one by a single fact. The relation of two things is
-    contradicted by exchanging them or by the other axis. A held-out pair is never brought in.
+
+def contradict(labels: Tensor, statements: Tensor, g: torch.Generator) -> Tensor:
+    """Change each statement (B, 8) a little, so that it is no longer true of its scene (B, 8).
+
+    These are hard negatives. One stated fact is changed; or, for half of the statements about two things, the things
+    or one kind of their attributes are exchanged, so that the very same words are said of the wrong thing. Where that
+    would still be true, or would bring in a held-out pair, the place or the relation is changed instead.
     """
     n = len(labels)
     sizes = torch.tensor([1, 6, 8, 2, 6, 8, 2, 1], device=g.device)
@@ -366,8 +376,11 @@ def contradict(labels: Tensor, statements: Tensor, g: torch.Generator) -> Tensor
     new = torch.where(is_layout, torch.where(two, other_axis, other_place), new)
     out = statements.clone()
     out[rows, column] = new
-    exchange = two & is_layout & (torch.rand(n, generator=g, device=g.device) < 0.5)
-    out = torch.where(exchange[:, None], statements[:, [0, 4, 5, 6, 1, 2, 3, 7]], out)
+    # with two things, half the negatives say the right words of the wrong thing
+    kind = torch.randint(len(_EXCHANGES), (n,), generator=g, device=g.device)
+    exchanged = statements.gather(1, torch.tensor(_EXCHANGES, device=g.device)[kind])
+    exchange = two & (torch.rand(n, generator=g, device=g.device) < 0.5)
+    out = torch.where(exchange[:, None], exchanged, out)
     # two equal things exchanged are still true, and a held-out pair must not be said, not even as a falsehood:
     # contradict the place instead
     useless = satisfied(labels, out) | (holds_out(out) & ~holds_out(statements))

@@ -56,23 +56,24 @@ plots.similarity_matrix(cond @ cond.T, asked, asked)
 # %% [markdown]
 # The facts do not all weigh the same in this space. Some directions vary much from caption to caption, others little. A
 # network would learn the strong ones first and hardly notice the weak ones. *Whitening* cures this before training
-# starts: subtract the mean, then divide each direction by its own spread.
+# starts: subtract the mean, then divide each direction by its own spread. Directions that hardly vary hold noise and no
+# facts, so a floor keeps them weak.
 
 # %%
 captions = caption_set(2000, seed=SEED).captions
 vectors = encode(captions)  # (2000, 64)
 centred = vectors - vectors.mean(0)
 values, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
-white = centred @ (directions / (values + 1e-3 * values.max()).sqrt()) @ directions.T
-print(f"strongest direction over the median one: before {values[-1] / values.median():.0f}, ", end="")
-spread = torch.linalg.eigvalsh(white.T @ white / len(white))
-print(f"after {spread[-1] / spread.median():.1f}")
+white = centred @ (directions / (values + 0.03 * values.max()).sqrt()) @ directions.T
+spread = torch.linalg.eigvalsh(white.T @ white / len(white)).flip(0).sqrt()
+print("before:", [f"{v:.2f}" for v in values.flip(0).clamp(min=0).sqrt()[:20:3].tolist()])
+print("after: ", [f"{v:.2f}" for v in spread[:20:3].tolist()], "(every third direction, strongest first)")
 
 # %%
 from mmcourse.layers import Whiten
 
 layer = Whiten(64)
-layer.fit(vectors)
+layer.fit(vectors, floor=0.03)
 assert torch.allclose(layer(vectors), white, atol=1e-3)  # the library's is ours; we use it from here on
 
 # %% [markdown]

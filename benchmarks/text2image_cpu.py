@@ -1,0 +1,86 @@
+"""Text to image in the cpu profile over three seeds: python -m benchmarks.text2image_cpu one|two
+
+Trains on the shipped space, measures caption accuracy with the judge on 1,000 seen and 1,000 held-out captions, beside
+the untrained floor, the no-text control, chance and the ceiling. Seconds are those of the training loop alone.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from typing import Any
+
+import torch
+
+from mmcourse import metrics, plots, runtime
+from mmcourse.checkpoint import load, verify
+from mmcourse.data import caption_set
+from mmcourse.encoders import Space
+from mmcourse.judge import Judge
+from mmcourse.text2image import PROFILES, Painter, prepare
+from mmcourse.train import play
+
+N = 1000
+
+
+def one_seed(space: Space, judge: Judge, profile: str, seed: int, picture: str) -> dict[str, Any]:
+    recipe = PROFILES[profile]
+    kinds = {"seen": "train", "held_out": "held_out"}
+    sets = {k: caption_set(N, split=s, objects=recipe.objects, seed=1000 + seed) for k, s in kinds.items()}
+    G, D, sample, extra, config = prepare(space, recipe, seed=seed)
+    untrained = metrics.measure_text2image(Painter(space, G).draw, judge, sets, seed=seed)
+    curve = []
+    for step in play(G, D, sample, config, extra=extra):
+        if step.number % (config.steps // 6) == 0:
+            painter = Painter(space, step.state.ema)
+            found = metrics.measure_text2image(painter.draw, judge, sets, seed=seed)
+            row = {k: v["model"]["all"] for k, v in found.items()}
+            curve.append({"step": step.number, "seconds": round(step.seconds, 1), **row})
+            print(seed, curve[-1], flush=True)
+    painter = Painter(space, step.state.ema)
+    table = metrics.measure_text2image(painter.draw, judge, sets, seed=seed, blank=painter.draw_blank)
+    for name, row in table.items():
+        row["untrained"] = untrained[name]["model"]
+    if seed == 0:
+        captions = sets["held_out"].captions[:6]
+        asked = [c for c in captions for _ in range(8)]
+        sheet = painter.draw(asked, runtime.generator(seed)).view(6, 8, 3, 32, 32)
+        right = metrics.right_pictures(judge, sheet.flatten(0, 1), sets["held_out"].statements[:6].repeat_interleave(8, 0))
+        plots.caption_sheet(sheet, captions, marks=right.view(6, 8), path=runtime.ROOT / "out" / picture)
+    return {"seed": seed, "seconds": round(step.seconds, 1), "steps": config.steps, "curve": curve, "figures": table}
+
+
+def spread(rows: list[dict[str, Any]], split: str, kind: str, name: str) -> dict[str, float]:
+    values = [r["figures"][split][kind][name] for r in rows if name in r["figures"][split][kind]]
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+def main(which: str) -> None:
+    profile = {"one": "cpu", "two": "cpu_two"}[which]
+    (runtime.ROOT / "out").mkdir(exist_ok=True)
+    space, judge = load(Space, "space"), load(Judge, "judge")
+    rows = [one_seed(space, judge, profile, seed, f"text2image_{which}_cpu.png") for seed in range(3)]
+    summary: dict[str, Any] = {"seconds": statistics.median(r["seconds"] for r in rows)}
+    for split in ("seen", "held_out"):
+        names = [k for k in rows[0]["figures"][split]["model"] if k not in ("n", "low", "high")]
+        summary[split] = {"model": {n: spread(rows, split, "model", n) for n in names}}
+        for kind in ("untrained", "no_text", "chance", "ceiling"):
+            summary[split][kind] = spread(rows, split, kind, "all")
+        shown = summary[split]["model"]["all"]
+        print(f"{split}: all right, median {shown['median']:.3f}, {shown['low']:.3f} to {shown['high']:.3f}")
+    table = {
+        "what": f"caption accuracy after training on {which} thing(s), n = {N} captions a split and seed",
+        "command": f"python -m benchmarks.text2image_cpu {which}",
+        "space": verify("space"),
+        "recipe": PROFILES[profile].describe(),
+        "threads": torch.get_num_threads(),
+        "summary": summary,
+        "seeds": rows,
+    }
+    print("wrote", runtime.write_results(f"text2image_{which}_cpu", table))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in ("one", "two"):
+        sys.exit("usage: python -m benchmarks.text2image_cpu one|two")
+    main(sys.argv[1])
