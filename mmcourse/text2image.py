@@ -125,8 +125,9 @@ def similarity_help(image_tower: nn.Module, *, weight: float, until: float) -> E
     return extra
 
 
-def _run(steps: int, *, ema: float = 0.995) -> TrainConfig:
-    return TrainConfig(steps=steps, batch=16, lr=1e-3, gamma=0.05, calm=6.0, calm_until=0.2, ema=ema)
+def _run(steps: int, **more: Any) -> TrainConfig:
+    usual = dict(batch=16, lr=1e-3, final_lr=0.05, gamma=0.1, calm=0.5, calm_until=0.5, ema=0.997)
+    return TrainConfig(steps=steps, **{**usual, **more})
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ PROFILES = {
     "quick": Recipe(captions=1000, config=_run(100, ema=0.95)),
     "cpu": Recipe(),
     "cpu_two": Recipe(objects=(2,), config=_run(5400)),
-    "gpu": Recipe(objects=(1, 2), captions=40000, config=_run(24000, ema=0.998)),
+    "gpu": Recipe(objects=(1, 2), captions=40000, config=_run(24000, gamma=0.25, calm=0.2, ema=0.999, final_lr=0.02)),
 }
 
 
@@ -174,7 +175,7 @@ def prepare(
     G = Generator(z=recipe.config.z, width=recipe.width, blocks=recipe.blocks, mapping=recipe.mapping).to(device)
     D = Discriminator(blocks=space.hparams["blocks"], width=space.hparams["width"]).to(device)
     torch.random.set_rng_state(before)
-    G.whiten.fit(pool.true, floor=0.03)
+    G.whiten.fit(pool.true, floor=0.003)
     tower = no_grad_copy(space.image).to(device)
     if recipe.eyes:
         pictures, true, _ = pool.batch(256, torch.Generator(device).manual_seed(seed))

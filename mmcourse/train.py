@@ -30,9 +30,9 @@ from mmcourse.losses import game, gradient_penalty_at
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run. ``gamma`` weighs R1 and R2; they are applied every ``reg_every`` steps, times ``reg_every``. It starts
-    ``calm`` times as large and falls to ``gamma`` over the first ``calm_until`` of the run: a D that may not be steep
-    leaves a young G something to learn from.
+    """One run. ``gamma`` weighs R1 and R2; they are applied every ``reg_every`` steps, times ``reg_every``. Their weight
+    starts at ``calm * gamma`` and goes to ``gamma`` over the first ``calm_until`` of the run. Little of it lets both
+    networks learn fast at first; more of it makes them settle later.
 
     ``mismatch`` weighs the matching-aware term (a real picture with a caption that is false of it); ``ema`` is
     the decay of the averaged generator; the learning rate falls by a cosine to ``final_lr`` of its start.
@@ -60,7 +60,7 @@ class TrainConfig:
         return self.lr * rise * (self.final_lr + (1 - self.final_lr) * fall)
 
     def gamma_at(self, step: int) -> float:
-        """The penalties' weight at a step: from ``calm * gamma`` down to ``gamma``, evenly in the logarithm."""
+        """The penalties' weight at a step: from ``calm * gamma`` to ``gamma``, evenly in the logarithm."""
         left = max(0.0, 1 - step / max(1.0, self.calm_until * self.steps))
         return self.gamma * self.calm**left
 

@@ -64,7 +64,7 @@ captions = caption_set(2000, seed=SEED).captions
 vectors = encode(captions)  # (2000, 64)
 centred = vectors - vectors.mean(0)
 values, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
-white = centred @ (directions / (values + 0.03 * values.max()).sqrt()) @ directions.T
+white = centred @ (directions / (values + 0.003 * values.max()).sqrt()) @ directions.T
 spread = torch.linalg.eigvalsh(white.T @ white / len(white)).flip(0).sqrt()
 print("before:", [f"{v:.2f}" for v in values.flip(0).clamp(min=0).sqrt()[:20:3].tolist()])
 print("after: ", [f"{v:.2f}" for v in spread[:20:3].tolist()], "(every third direction, strongest first)")
@@ -73,7 +73,7 @@ print("after: ", [f"{v:.2f}" for v in spread[:20:3].tolist()], "(every third dir
 from mmcourse.layers import Whiten
 
 layer = Whiten(64)
-layer.fit(vectors, floor=0.03)
+layer.fit(vectors, floor=0.003)
 assert torch.allclose(layer(vectors), white, atol=1e-3)  # the library's is ours; we use it from here on
 
 # %% [markdown]
