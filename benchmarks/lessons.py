@@ -19,17 +19,22 @@ def main(profiles: list[str]) -> None:
     here = runtime.machine()
     for lesson in sorted((runtime.ROOT / "notebooks").glob("*.ipynb")):
         for profile in profiles:
-            table.setdefault(lesson.stem, {}).setdefault(profile, {"minutes": 0.0, "cpu": here["cpu"], "cores": here["cores"]})
+            blank = {"minutes": 0.0, "cpu": here["cpu"], "cores": here["cores"]}
+            table.setdefault(lesson.stem, {}).setdefault(profile, blank)
     runtime.write_results("lessons", {"what": "wall-clock minutes of executing a lesson", "lessons": table})
     for lesson in sorted((runtime.ROOT / "notebooks").glob("*.ipynb")):
         for profile in profiles:
             began = time.perf_counter()
-            executed = execute_lesson(lesson, Path("out") / "lessons" / f"{lesson.stem}.{profile}.ipynb", profile=profile)
+            executed = execute_lesson(
+                lesson, Path("out") / "lessons" / f"{lesson.stem}.{profile}.ipynb", profile=profile
+            )
             minutes = (time.perf_counter() - began) / 60
             slowest = max(cell_times(executed), key=lambda pair: pair[1])
             row = {"minutes": round(minutes, 2), "cpu": here["cpu"], "cores": here["cores"]}
             table[lesson.stem][profile] = row | ({"gpu": here["gpu"]} if profile == "gpu" and "gpu" in here else {})
-            print(f"{lesson.stem} {profile}: {minutes:.2f} min, slowest cell {slowest[0]} {slowest[1]:.0f} s", flush=True)
+            print(
+                f"{lesson.stem} {profile}: {minutes:.2f} min, slowest cell {slowest[0]} {slowest[1]:.0f} s", flush=True
+            )
             runtime.write_results("lessons", {"what": "wall-clock minutes of executing a lesson", "lessons": table})
 
 

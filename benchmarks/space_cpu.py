@@ -9,7 +9,7 @@ import time
 import torch
 
 from mmcourse import runtime
-from mmcourse.data import caption_batches, vocabulary
+from mmcourse.data import caption_batch, vocabulary
 from mmcourse.encoders import PROFILES, Space, align, space_report
 
 
@@ -19,7 +19,7 @@ def one(seed: int) -> dict[str, float]:
     space = Space(words=len(words))
     g, rng = runtime.generator(seed), random.Random(seed)
     began = time.perf_counter()
-    for _ in align(space, lambda: caption_batches(config.batch, g, rng, words, leave_out=config.leave_out), config):
+    for _ in align(space, lambda: caption_batch(config.batch, g, rng, words, leave_out=config.leave_out), config):
         pass
     row: dict[str, float] = {"seconds": round(time.perf_counter() - began, 1), "steps": config.steps}
     for n in (100, 500):

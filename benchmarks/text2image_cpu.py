@@ -45,7 +45,8 @@ def one_seed(space: Space, judge: Judge, profile: str, seed: int, picture: str) 
         captions = sets["held_out"].captions[:6]
         asked = [c for c in captions for _ in range(8)]
         sheet = painter.draw(asked, runtime.generator(seed)).view(6, 8, 3, 32, 32)
-        right = metrics.right_pictures(judge, sheet.flatten(0, 1), sets["held_out"].statements[:6].repeat_interleave(8, 0))
+        stated = sets["held_out"].statements[:6].repeat_interleave(8, 0)
+        right = metrics.right_pictures(judge, sheet.flatten(0, 1), stated)
         plots.caption_sheet(sheet, captions, marks=right.view(6, 8), path=runtime.ROOT / "out" / picture)
     return {"seed": seed, "seconds": round(step.seconds, 1), "steps": config.steps, "curve": curve, "figures": table}
 

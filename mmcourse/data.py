@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -92,15 +93,37 @@ class CaptionPool:
         return world.draw(world.place(labels, g)), self.true[rows], wrong
 
 
-def caption_batches(
+class CaptionBatch(NamedTuple):
+    """One batch for the shared space: pictures (B, 3, 32, 32), ids of captions that are true (B, T) and of captions
+    that are false by one fact (B, T), which caption is true of which picture (B, B) bool, the pictures' labels (B, 8)
+    and what the true captions state (B, 8)."""
+
+    pictures: Tensor
+    true: Tensor
+    false: Tensor
+    positive: Tensor
+    labels: Tensor
+    statements: Tensor
+
+
+def caption_batch(
     batch: int, g: torch.Generator, rng: random.Random, words: Vocabulary, *, leave_out: float = 0.1
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One batch for the shared space: pictures (B, 3, 32, 32), ids of their captions (B, T), ids of the same
-    captions with one fact changed (B, T), and which caption is true of which picture (B, B) bool."""
-    labels = world.sample_labels(batch, g)
+) -> CaptionBatch:
+    """Fresh drawings and captions. Every second scene of two things has a partner in the batch: the same things with
+    their attributes exchanged, so that only who has which colour, shape or size tells the two apart.
+
+    Raises ``ValueError`` for a batch below 4.
+    """
+    if batch < 4:
+        raise ValueError(f"batch: expected at least 4 pictures, got {batch}.")
+    pairs = batch // 3
+    ones, twos = (world.sample_labels(n, g, objects=(k,)) for k, n in ((1, batch - 2 * pairs), (2, pairs)))
+    partners, fresh = world.exchange(twos, g), world.sample_labels(pairs, g, objects=(2,))
+    partners = torch.where(world.holds_out(partners)[:, None], fresh, partners)
+    labels = torch.cat([ones, twos, partners])
     stated = world.state(labels, g, leave_out=leave_out)
     changed = world.contradict(labels, stated, g)
     ids = words.tokenize(world.captions(stated, rng) + world.captions(changed, rng))
     ids = ids[:, : int((ids > 0).sum(1).max())]
     pictures = world.draw(world.place(labels, g))
-    return pictures, ids[:batch], ids[batch:], world.satisfied_pairs(labels, stated)
+    return CaptionBatch(pictures, ids[:batch], ids[batch:], world.satisfied_pairs(labels, stated), labels, stated)

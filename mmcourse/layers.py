@@ -1,4 +1,4 @@
-"""Building blocks: residual blocks without normalisation, modulation by a condition, attention (lesson 09)."""
+"""Building blocks: residual blocks without normalisation, modulation by a condition (lesson 09)."""
 
 from __future__ import annotations
 
@@ -132,30 +132,6 @@ class Whiten(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.centre) @ self.spread
-
-
-class Attention(nn.Module):
-    """A pre-norm transformer block over tokens (B, T, C); ``keep`` (B, T) bool marks the real tokens.
-
-    Source: "Attention is all you need", arXiv 1706.03762; pre-norm after arXiv 2002.04745.
-    """
-
-    def __init__(self, width: int, heads: int = 4):
-        super().__init__()
-        if width % heads:
-            raise ValueError(f"width: expected a multiple of heads = {heads}, got {width}.")
-        self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-
-    def forward(self, x: Tensor, keep: Tensor) -> Tensor:
-        b, t, c = x.shape
-        qkv = self.qkv(self.norm1(x)).view(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv.unbind(0)  # (B, heads, T, C/heads) each
-        h = F.scaled_dot_product_attention(q, k, v, attn_mask=keep[:, None, None, :])
-        x = x + self.proj(h.transpose(1, 2).reshape(b, t, c))
-        return x + self.mlp(self.norm2(x))
 
 
 def upsample_head(width: int, channels: int = 3, factor: int = 2, *, gain: float = 1.0) -> nn.Sequential:

@@ -30,9 +30,9 @@ from mmcourse.losses import game, gradient_penalty_at
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run. ``gamma`` weighs R1 and R2; they are applied every ``reg_every`` steps, times ``reg_every``. Their weight
-    starts at ``calm * gamma`` and goes to ``gamma`` over the first ``calm_until`` of the run. Little of it lets both
-    networks learn fast at first; more of it makes them settle later.
+    """One run. ``gamma`` weighs R1 and R2; they are applied every ``reg_every`` steps, times ``reg_every``. Their
+    weight starts at ``calm * gamma`` and goes to ``gamma`` over the first ``calm_until`` of the run: little of it lets
+    both networks learn fast at first, more of it makes them settle later.
 
     ``mismatch`` weighs the matching-aware term (a real picture with a caption that is false of it); ``ema`` is
     the decay of the averaged generator; the learning rate falls by a cosine to ``final_lr`` of its start.

@@ -30,6 +30,8 @@ LAYOUTS = ("centre", "left", "right", "top", "bottom", "beside", "stacked")
 BESIDE, STACKED = LAYOUTS.index("beside"), LAYOUTS.index("stacked")
 COLUMNS = ("count", "shape_a", "colour_a", "size_a", "shape_b", "colour_b", "size_b", "layout")
 OPEN = -1
+#: How many values each column of labels can take; ``count`` is stored as 1 or 2.
+CLASSES = (2, len(SHAPES), len(COLOURS), len(SIZES), len(SHAPES), len(COLOURS), len(SIZES), len(LAYOUTS))
 
 RGB = {
     "red": (0.84, 0.12, 0.14),
@@ -351,6 +353,13 @@ _EXCHANGES = (
 )
 
 
+def exchange(rows: Tensor, g: torch.Generator) -> Tensor:
+    """Labels or statements (B, 8) of two things with the things exchanged, or only their shapes, colours or sizes,
+    drawn evenly: the same words, said of the wrong thing. Rows of one thing stay as they are."""
+    kind = _randint(len(_EXCHANGES), (len(rows),), g)
+    return rows.gather(1, torch.tensor(_EXCHANGES, device=g.device)[kind]).where(rows[:, :1] == 2, rows)
+
+
 def contradict(labels: Tensor, statements: Tensor, g: torch.Generator) -> Tensor:
     """Change each statement (B, 8) a little, so that it is no longer true of its scene (B, 8).
 
@@ -377,10 +386,8 @@ def contradict(labels: Tensor, statements: Tensor, g: torch.Generator) -> Tensor
     out = statements.clone()
     out[rows, column] = new
     # with two things, half the negatives say the right words of the wrong thing
-    kind = torch.randint(len(_EXCHANGES), (n,), generator=g, device=g.device)
-    exchanged = statements.gather(1, torch.tensor(_EXCHANGES, device=g.device)[kind])
-    exchange = two & (torch.rand(n, generator=g, device=g.device) < 0.5)
-    out = torch.where(exchange[:, None], exchanged, out)
+    said_of_wrong = two & (torch.rand(n, generator=g, device=g.device) < 0.5)
+    out = torch.where(said_of_wrong[:, None], exchange(statements, g), out)
     # two equal things exchanged are still true, and a held-out pair must not be said, not even as a falsehood:
     # contradict the place instead
     useless = satisfied(labels, out) | (holds_out(out) & ~holds_out(statements))

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from mmcourse import world
 from mmcourse.checkpoint import card, load
-from mmcourse.data import caption_batches, caption_set, vocabulary
+from mmcourse.data import caption_batch, caption_set, vocabulary
 from mmcourse.encoders import Space, SpaceConfig, align, contrastive, recall_at, space_report
 
 
@@ -72,7 +72,7 @@ def test_padding_does_not_move_a_sentence_and_order_does() -> None:
 
 def test_batches_hold_no_held_out_pair_and_tell_the_truth() -> None:
     words, g = vocabulary(), torch.Generator().manual_seed(0)
-    pictures, true, false, positive = caption_batches(48, g, random.Random(0), words, leave_out=0.5)
+    pictures, true, false, positive, *_ = caption_batch(48, g, random.Random(0), words, leave_out=0.5)
     assert pictures.shape == (48, 3, 32, 32) and true.shape == false.shape and len(true) == 48
     assert positive.diagonal().all() and positive.sum() > 48
 
@@ -92,7 +92,7 @@ def test_align_learns_in_a_few_steps() -> None:
     torch.manual_seed(0)
     space = Space(words=len(words), text_width=64, width=16)
     config = SpaceConfig(steps=100, batch=32, warm_up=10)
-    losses = [loss for _, loss in align(space, lambda: caption_batches(32, g, rng, words), config)]
+    losses = [loss for _, loss in align(space, lambda: caption_batch(32, g, rng, words), config)]
     assert sum(losses[-10:]) / 10 < sum(losses[:5]) / 5 - 0.5
     report = space_report(space, words, n=100)
     assert report["seen_picture_to_text"] >= 5 * report["floor"]

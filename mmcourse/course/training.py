@@ -81,7 +81,7 @@ def train_space(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, d
     """The space that text and pictures share."""
     import torch
 
-    from mmcourse.data import caption_batches, vocabulary
+    from mmcourse.data import caption_batch, vocabulary
     from mmcourse.encoders import PROFILES, Space, align, space_report
 
     config, words = PROFILES[profile], vocabulary()
@@ -89,7 +89,7 @@ def train_space(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, d
     space = Space(words=len(words))
     g, rng = torch.Generator().manual_seed(seed), random.Random(seed)
     ticks, seconds = _ticks(config.steps), _Clock()
-    batches = lambda: caption_batches(config.batch, g, rng, words, leave_out=config.leave_out)  # noqa: E731
+    batches = lambda: caption_batch(config.batch, g, rng, words, leave_out=config.leave_out)  # noqa: E731
     for step, loss in align(space, batches, config):
         if step in ticks:
             say(f"space: step {step} of {config.steps}, loss {loss:.3f}, {seconds} s")
