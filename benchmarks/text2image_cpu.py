@@ -1,4 +1,4 @@
-"""Text to image in the cpu profile over three seeds: python -m benchmarks.text2image_cpu one|two
+"""Text to image in the cpu profile over seeds: python -m benchmarks.text2image_cpu one|two [SEEDS]
 
 Trains on the shipped space, measures caption accuracy with the judge on 1,000 seen and 1,000 held-out captions, beside
 the untrained floor, the no-text control, chance and the ceiling. Seconds are those of the training loop alone.
@@ -56,11 +56,11 @@ def spread(rows: list[dict[str, Any]], split: str, kind: str, name: str) -> dict
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
-def main(which: str) -> None:
+def main(which: str, seeds: int) -> None:
     profile = {"one": "cpu", "two": "cpu_two"}[which]
     (runtime.ROOT / "out").mkdir(exist_ok=True)
     space, judge = load(Space, "space"), load(Judge, "judge")
-    rows = [one_seed(space, judge, profile, seed, f"text2image_{which}_cpu.png") for seed in range(3)]
+    rows = [one_seed(space, judge, profile, seed, f"text2image_{which}_cpu.png") for seed in range(seeds)]
     summary: dict[str, Any] = {"seconds": statistics.median(r["seconds"] for r in rows)}
     for split in ("seen", "held_out"):
         names = [k for k in rows[0]["figures"][split]["model"] if k not in ("n", "low", "high")]
@@ -71,7 +71,7 @@ def main(which: str) -> None:
         print(f"{split}: all right, median {shown['median']:.3f}, {shown['low']:.3f} to {shown['high']:.3f}")
     table = {
         "what": f"caption accuracy after training on {which} thing(s), n = {N} captions a split and seed",
-        "command": f"python -m benchmarks.text2image_cpu {which}",
+        "command": f"python -m benchmarks.text2image_cpu {which} {seeds}",
         "space": verify("space"),
         "recipe": PROFILES[profile].describe(),
         "threads": torch.get_num_threads(),
@@ -82,6 +82,6 @@ def main(which: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in ("one", "two"):
-        sys.exit("usage: python -m benchmarks.text2image_cpu one|two")
-    main(sys.argv[1])
+    if len(sys.argv) not in (2, 3) or sys.argv[1] not in ("one", "two"):
+        sys.exit("usage: python -m benchmarks.text2image_cpu one|two [SEEDS]")
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) == 3 else 3)

@@ -155,7 +155,7 @@ PROFILES = {
     "quick": Recipe(captions=1000, config=_run(100, ema=0.95)),
     "cpu": Recipe(),
     "cpu_two": Recipe(objects=(2,), config=_run(5400)),
-    "gpu": Recipe(objects=(1, 2), captions=40000, config=_run(24000, gamma=0.25, calm=0.2, ema=0.999, final_lr=0.02)),
+    "gpu": Recipe(objects=(1, 2), captions=40000, config=_run(14000, gamma=0.25, calm=0.2, ema=0.999, final_lr=0.02)),
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from mmcourse.course import build as b
 
-NAME = "09_text2image"
+NAME = "05_measuring"
 FILLER = " ".join(["word"] * 65)
 
 
