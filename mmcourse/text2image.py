@@ -186,7 +186,7 @@ def prepare(
 
 
 class Painter:
-    """A trained text tower and a trained generator: sentences in, pictures out.
+    """A trained text tower (on the CPU) and a generator (on any device): sentences in, pictures on the CPU out.
 
     painter = Painter(space, G)
     pictures = painter.draw(["a small red circle"], torch.Generator().manual_seed(3))
@@ -209,12 +209,16 @@ class Painter:
         cond = self.encode(captions)  # (B, 64)
         if z is None:
             z = torch.randn(len(cond), self.G.hparams["z"], generator=rng)
-        parts = zip(z.split(self.chunk), cond.split(self.chunk), strict=True)
-        return torch.cat([self.G(a, b) for a, b in parts])
+        return self._paint(z, cond)
 
     @torch.no_grad()
     def draw_blank(self, captions: Sequence[str], rng: torch.Generator | None = None) -> Tensor:
         """The no-text control: the same noise, but every caption's vector replaced by the vectors' mean over
         training captions, so that nothing of the text is left."""
         z = torch.randn(len(captions), self.G.hparams["z"], generator=rng)
-        return torch.cat([self.G(a, self.G.whiten.centre.expand(len(a), -1)) for a in z.split(self.chunk)])
+        return self._paint(z, self.G.whiten.centre.cpu().expand(len(z), -1))
+
+    def _paint(self, z: Tensor, cond: Tensor) -> Tensor:
+        device = next(self.G.parameters()).device
+        parts = zip(z.split(self.chunk), cond.split(self.chunk), strict=True)
+        return torch.cat([self.G(a.to(device), b.to(device)).cpu() for a, b in parts])

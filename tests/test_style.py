@@ -18,6 +18,13 @@ def test_clean(words: list[str]) -> None:
     assert out.returncode == 0, out.stdout[-3000:] + out.stderr[-1000:]
 
 
+def test_the_readme_quotes_what_was_measured() -> None:
+    out = subprocess.run(
+        [sys.executable, "scripts/readme_figures.py", "--check"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert out.returncode == 0, out.stdout + out.stderr
+
+
 def test_no_large_files_and_no_outputs_are_committed() -> None:
     names = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT)
     if names.returncode:

@@ -138,7 +138,7 @@ def train_text2image(
         state.save(saved)
         say(f"text2image: stopped after step {state.step}; go on with --resume")
         raise
-    painter, judge = Painter(space, state.ema.cpu()), checkpoint.load(Judge, "judge")
+    painter, judge = Painter(space, state.ema), checkpoint.load(Judge, "judge")
     kinds = {"seen": "train", "held_out": "held_out"}
     sets = {k: caption_set(2000, split=s, objects=recipe.objects, seed=seed + 1) for k, s in kinds.items()}
     figures = metrics.measure_text2image(painter.draw, judge, sets, seed=seed + 1, blank=painter.draw_blank)

@@ -30,6 +30,7 @@ from mmcourse.text2image import Generator, Painter, prepare
 from mmcourse.train import play
 
 profile = runtime.pick_profile(PROFILE)
+device = runtime.pick_device() if profile == "gpu" else "cpu"
 for name, row in runtime.results("lessons")["lessons"]["09_text2image"].items():
     print(f"profile {name}: {row['minutes']:.1f} minutes on {row['cpu']}, {row['cores']} cores")
 
@@ -41,7 +42,7 @@ for name, row in runtime.results("lessons")["lessons"]["09_text2image"].items():
 
 # %%
 space, judge = load(Space, "space"), load(Judge, "judge")
-G, D, sample, extra, config = prepare(space, text2image.PROFILES[profile], seed=SEED)
+G, D, sample, extra, config = prepare(space, text2image.PROFILES[profile], seed=SEED, device=device)
 encode = Painter(space, G).encode
 asked = ["a small red circle", "a large red circle", "a small blue circle", "a small red square", "小的红色的圆形"]
 cond = encode(asked)  # (5, 64)
@@ -109,7 +110,7 @@ plots.grid(Painter(space, G).draw(six, z=z), columns=6, titles=six, title="befor
 # other is an inner product of the picture's features with the condition, a *projection*: it is high where they agree.
 
 # %%
-batch = sample(runtime.generator(SEED), 0)  # real pictures, true captions, wrong captions
+batch = sample(runtime.generator(SEED, device), 0)  # real pictures, true captions, wrong captions
 features = D.look(batch.real)  # (B, 128), read once
 fit = (D.project(features) * batch.cond).sum(1, keepdim=True)  # (B, 1)
 assert torch.allclose(D.score(features, batch.cond), D.alone(features) + fit, atol=1e-4)
@@ -155,7 +156,8 @@ from torch.nn.functional import softplus
 
 from mmcourse.losses import GAMES
 
-fake = G(torch.randn(len(batch.real), config.z, generator=runtime.generator(1)), batch.cond)
+noise = torch.randn(len(batch.real), config.z, generator=runtime.generator(1)).to(device)
+fake = G(noise, batch.cond)
 on_real, on_fake = D(batch.real, batch.cond), D(fake, batch.cond)
 on_wrong = D(batch.real, batch.wrong)
 loss_d = softplus(on_fake - on_real).mean() + softplus(on_wrong - on_real).mean()

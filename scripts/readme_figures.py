@@ -1,0 +1,99 @@
+"""Write the README's table of figures from results/ and the cards: python scripts/readme_figures.py [--check]"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- figures: made by scripts/readme_figures.py -->", "<!-- end of figures -->"
+
+
+def read(path: str) -> dict[str, Any]:
+    """A JSON file of the repository, or an empty dict where it is not there yet."""
+    file = ROOT / path
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def spread(row: dict[str, float]) -> str:
+    return f"{percent(row['median'])} ({percent(row['low'])} to {percent(row['high'])})"
+
+
+def rows() -> list[tuple[str, str, str]]:
+    out = []
+    for which, title in (("one", "one thing"), ("two", "two things and their relation")):
+        table = read(f"results/text2image_{which}_cpu.json")
+        label = f"text to image, {title}, `cpu` profile"
+        if not table:
+            out.append((label, "not yet measured", ""))
+            continue
+        summary, seeds = table["summary"], len(table["seeds"])
+        seen, held = (spread(summary[s]["model"]["all"]) for s in ("seen", "held_out"))
+        blank = percent(summary["seen"]["no_text"]["median"])
+        threads = f"{table['threads']} thread" + ("s" if table["threads"] > 1 else "")
+        how = f"{seeds} seed{'s' if seeds > 1 else ''}, {table['seeds'][0]['steps']} steps, {summary['seconds']:.0f} s"
+        out.append((label, f"{seen} seen, {held} held out, {blank} without text", f"{how} on {threads}"))
+    card = read("checkpoints/text2image.json")
+    figures = card.get("figures", {})
+    if figures:
+        shares = {k: percent(v["model"]["all"]) for k, v in figures.items()}
+        blank = percent(figures["seen"]["no_text"]["all"])
+        what = f"{shares['seen']} seen, {shares['held_out']} held out, {blank} without text"
+        out.append(
+            ("the shipped model, one and two things", what, f"{card['steps']} steps, {card['seconds'] / 60:.0f} min")
+        )
+    space = read("results/space_cpu.json")
+    if space:
+        median = space["median"]
+        what = (
+            f"recall@1 {median['held_out_picture_to_text_of_500']:.2f}, binding {median['held_out_binding_of_500']:.2f}"
+        )
+        out.append(("shared space, `cpu` profile, 500 held-out captions", what, f"{median['seconds']:.0f} s"))
+    else:
+        out.append(("shared space, `cpu` profile", "not yet measured", ""))
+    judge = read("checkpoints/judge.json").get("figures", {})
+    if judge:
+        what = f"{percent(judge['train'])} seen, {percent(judge['held_out'])} held-out pairs"
+        out.append(("the judge, fresh drawings read all right", what, "n = 10,000 each"))
+    speed = read("results/world_speed.json")
+    if speed:
+        best = max(speed["by_batch"].values(), key=lambda row: row["median"])
+        what = f"{best['median']:,} pictures a second"
+        out.append(("the world, 32x32, best batch size", what, f"{speed['threads']} threads"))
+    out.append(("everything on a GPU", "not yet measured", ""))
+    return out
+
+
+def block() -> str:
+    table = ["| what | measured | how |", "|---|---|---|", *("| " + " | ".join(row) + " |" for row in rows())]
+    intro = (
+        "Median and range over seeds; n = 1,000 captions a seed. All attributes that a caption states must be right."
+    )
+    return "\n".join([BEGIN, "", intro, "", *table, "", END])
+
+
+def main(check: bool) -> int:
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    start, end = text.index(BEGIN), text.index(END) + len(END)
+    fresh = text[:start] + block() + text[end:]
+    if fresh == text:
+        return 0
+    if check:
+        print("README.md: its figures are stale. Run: python scripts/readme_figures.py")
+        return 1
+    temporary = readme.with_suffix(".tmp")
+    temporary.write_text(fresh, encoding="utf-8")
+    temporary.replace(readme)
+    print("wrote README.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
