@@ -73,7 +73,11 @@ def find(name: str | Path) -> Path:
     elif path.suffix != ".safetensors":
         path = path.with_name(path.name + ".safetensors")
     if not path.is_file():
-        here = sorted(p.stem for p in path.parent.glob("*.safetensors")) if path.parent.is_dir() else []
+        here = (
+            sorted(p.stem for p in path.parent.glob("[!.]*.safetensors") if ".state" not in p.name)
+            if path.parent.is_dir()
+            else []
+        )
         known = f" There: {', '.join(here)}." if here else " That folder holds no checkpoint."
         raise CheckpointError(
             f"{path}: no such checkpoint.{known} Shipped ones come with the repository; "

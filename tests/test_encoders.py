@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -11,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from mmcourse import world
 from mmcourse.checkpoint import card, load
 from mmcourse.data import caption_batch, caption_set, vocabulary
-from mmcourse.encoders import Space, SpaceConfig, align, contrastive, recall_at, space_report
+from mmcourse.encoders import Space, SpaceConfig, align, contrastive, reading, recall_at, space_report
 
 
 def test_contrastive_with_one_partner_is_torchs_cross_entropy(rng: torch.Generator) -> None:
@@ -72,9 +73,9 @@ def test_padding_does_not_move_a_sentence_and_order_does() -> None:
 
 def test_batches_hold_no_held_out_pair_and_tell_the_truth() -> None:
     words, g = vocabulary(), torch.Generator().manual_seed(0)
-    pictures, true, false, positive, *_ = caption_batch(48, g, random.Random(0), words, leave_out=0.5)
-    assert pictures.shape == (48, 3, 32, 32) and true.shape == false.shape and len(true) == 48
-    assert positive.diagonal().all() and positive.sum() > 48
+    batch = caption_batch(48, g, random.Random(0), words, leave_out=0.5)
+    assert batch.pictures.shape == (48, 3, 32, 32) and batch.true.shape == batch.false.shape and len(batch.true) == 48
+    assert batch.positive.diagonal().all() and batch.positive.sum() > 48
 
     def read(ids: torch.Tensor) -> torch.Tensor:
         texts = []
@@ -83,8 +84,39 @@ def test_batches_hold_no_held_out_pair_and_tell_the_truth() -> None:
             texts.append(("" if any(w[0] >= "一" for w in known) else " ").join(known))
         return world.statements(texts)
 
-    assert not world.holds_out(read(true)).any() and not world.holds_out(read(false)).any()
-    assert (read(true) != read(false)).any(1).all()
+    assert torch.equal(read(batch.true), batch.statements)
+    assert world.satisfied(batch.labels, batch.statements).all()
+    assert not world.satisfied(batch.labels, read(batch.false)).any()
+    assert not world.holds_out(read(batch.true)).any() and not world.holds_out(read(batch.false)).any()
+    assert not world.holds_out(batch.labels).any()
+    with pytest.raises(ValueError, match="at least 4"):
+        caption_batch(3, g, random.Random(0), words)
+
+
+def test_partners_differ_only_in_who_has_what() -> None:
+    words, g = vocabulary(), torch.Generator().manual_seed(0)
+    batch = caption_batch(60, g, random.Random(0), words)
+    twos, partners = batch.labels[20:40], batch.labels[40:]
+    same_bag = torch.stack(
+        [(twos[:, [i, i + 3]].sort(1).values == partners[:, [i, i + 3]].sort(1).values).all(1) for i in (1, 2, 3)]
+    ).all(0)
+    assert same_bag.float().mean() > 0.6  # the rest would have held a held-out pair
+
+
+def test_the_reader_is_cross_entropy_over_what_is_stated() -> None:
+    facts = world.statements(["a red circle", "a red shape left of a blue square", "a ring and a star"])
+    logits = [torch.zeros(3, n) for n in world.CLASSES]
+    known = 3 + 4 + 1  # count, shape, colour; count, colour, shape, colour, layout; of "A and B" the count alone
+    assert (facts[:2] >= 0).sum() + 1 == 3 + 5 + 1
+    expected = (math.log(2) + math.log(6) + math.log(8)) + (math.log(2) + 2 * math.log(8) + math.log(6) + math.log(7))
+    expected = (expected + math.log(2)) / (known + 1)
+    assert reading(logits, facts).item() == pytest.approx(expected, rel=1e-5)
+    sure = [torch.full((3, n), -30.0) for n in world.CLASSES]
+    for i, x in enumerate(sure):
+        for row in range(3):
+            if facts[row, i] >= 0:
+                x[row, facts[row, i] - int(i == 0)] = 30.0
+    assert reading(sure, facts) < 1e-6
 
 
 def test_align_learns_in_a_few_steps() -> None:
@@ -101,6 +133,7 @@ def test_align_learns_in_a_few_steps() -> None:
 def test_the_shipped_space_is_as_its_card_says() -> None:
     space, words = load(Space, "space"), vocabulary()
     report, written = space_report(space, words), card("space")["figures"]
+    assert report["held_out_binding"] >= 0.95
     assert report["held_out_picture_to_text"] >= 0.7 and report["held_out_text_to_picture"] >= 0.7
     for key, value in report.items():
         assert value == pytest.approx(written[key], abs=0.01), key

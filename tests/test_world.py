@@ -85,6 +85,18 @@ def test_statements_are_true_and_contradictions_false(rng: torch.Generator) -> N
         assert not world.satisfied(labels, world.contradict(labels, stated, rng)).any()
 
 
+def test_exchange_keeps_the_words(rng: torch.Generator) -> None:
+    labels = world.sample_labels(4000, rng)
+    out = world.exchange(labels, rng)
+    one = labels[:, 0] == 1
+    assert torch.equal(out[one], labels[one]) and not torch.equal(out[~one], labels[~one])
+    for i in (1, 2, 3):  # the bag of shapes, of colours and of sizes stays
+        assert torch.equal(out[:, [i, i + 3]].sort(1).values, labels[:, [i, i + 3]].sort(1).values)
+    assert torch.equal(out[:, [0, 7]], labels[:, [0, 7]])
+    changed = (out != labels)[~one].any(1).float().mean()
+    assert changed > 0.6
+
+
 def test_accuracy_counts_what_is_stated_and_no_more() -> None:
     scene = torch.tensor([[2, 0, 0, 0, 1, 5, 1, world.BESIDE]])  # small red circle left of large blue square
 
