@@ -138,6 +138,20 @@ def test_a_short_training_learns(space: Space, judge: Judge) -> None:
     assert after["all"] > before["all"] + 0.05, (before, after)
 
 
+@pytest.mark.slow
+def test_the_cpu_profile_learns_what_the_readme_says(space: Space, judge: Judge) -> None:
+    """The whole `cpu` run, some minutes; its lower bounds leave a margin for another machine's rounding."""
+    G, D, sample, extra, config = prepare(space, text2image.PROFILES["cpu"], seed=7)
+    *_, last = play(G, D, sample, config, extra=extra)
+    for split, least in (("train", 0.90), ("held_out", 0.75)):
+        asked = caption_set(500, objects=(1,), split=split, seed=41)
+        painter = Painter(space, last.state.ema)
+        pictures = painter.draw(asked.captions, torch.Generator().manual_seed(1))
+        assert metrics.caption_accuracy(judge, pictures, asked.statements)["all"] >= least
+        blank = painter.draw_blank(asked.captions, torch.Generator().manual_seed(1))
+        assert metrics.caption_accuracy(judge, blank, asked.statements)["all"] <= 0.2
+
+
 def test_the_judge_reads_drawings_and_is_robust(judge: Judge) -> None:
     report = judge_report(judge, n=3000, seed=123)
     assert report["train"] >= 0.995 and report["held_out"] >= 0.995
