@@ -126,7 +126,7 @@ class SpaceConfig:
 
 #: One entry a profile; ``full`` is the shipped space.
 PROFILES = {
-    "quick": SpaceConfig(steps=40, batch=48),
+    "quick": SpaceConfig(steps=160, batch=64),
     "cpu": SpaceConfig(steps=1200),
     "gpu": SpaceConfig(steps=4200, batch=64),
 }

@@ -65,7 +65,7 @@ def ceiling(judge: Judge, captions: CaptionSet, *, seed: int = 0) -> dict[str, f
 
 def chance(captions: CaptionSet, *, seed: int = 0) -> dict[str, float]:
     """The same measure for real scenes that belong to other captions: the share right by luck."""
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator().manual_seed(seed + 7_000_003)  # never the stream that drew the captions' own scenes
     counts = tuple(sorted(set(captions.labels[:, 0].tolist())))
     labels = world.sample_labels(len(captions), g, objects=counts)
     stated, right = world.matches(labels, captions.statements)

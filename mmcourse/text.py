@@ -88,7 +88,7 @@ class Vocabulary:
         """Known words spelt most like this one; for Chinese, those that share a character."""
         if is_chinese(word):
             return [w for w in self.words if set(w) & set(word)][:count]
-        return difflib.get_close_matches(word, self.words[2:], n=count, cutoff=0.5)
+        return difflib.get_close_matches(word, self.words[2:], n=count, cutoff=0.6)
 
     def tokenize(self, texts: Sequence[str], *, length: int = 24, strict: bool = True) -> Tensor:
         """Texts to ids of shape (B, length).

@@ -152,7 +152,9 @@ class Recipe:
 
 #: One entry a profile; "cpu_two" is the run with two things, which needs five minutes on two cores.
 PROFILES = {
-    "quick": Recipe(captions=1000, config=_run(100, ema=0.95)),
+    "quick": Recipe(
+        captions=1000, help=3.0, help_until=2.0, config=_run(150, lr=1.5e-3, gamma=0.3, calm=1.0, ema=0.95)
+    ),
     "cpu": Recipe(),
     "cpu_two": Recipe(objects=(2,), config=_run(5400)),
     "gpu": Recipe(objects=(1, 2), captions=40000, config=_run(14000, gamma=0.25, calm=0.2, ema=0.999, final_lr=0.02)),

@@ -1,4 +1,4 @@
-"""The command line: mmcourse doctor | build | generate | train | demo.
+"""The command line: mmcourse doctor | build | generate | train | measure | demo.
 
 Importing this module imports no torch, so that `mmcourse --help` answers at once.
 """
@@ -61,6 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, default=Path("runs"), help="folder of the checkpoint (default runs/)")
     p.add_argument("--resume", action="store_true", help="go on with an interrupted run in that folder")
     p.set_defaults(run=_train)
+
+    p = commands.add_parser("measure", help="measure a text-to-image checkpoint anew and renew its card")
+    p.add_argument("folder", type=Path, help="the checkpoint's folder, such as checkpoints/")
+    p.set_defaults(run=_measure)
 
     p = commands.add_parser("demo", help="draw a sheet of prompts, measure caption accuracy, execute a lesson")
     p.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write to (default out/demo)")
@@ -147,6 +151,13 @@ def _train(args: argparse.Namespace) -> int:
         args.out.as_posix(),
     ]
     train(args.name, profile=profile, seed=args.seed, out=args.out, resume=args.resume, command=shlex.join(words))
+    return 0
+
+
+def _measure(args: argparse.Namespace) -> int:
+    from mmcourse.course.training import measure_again
+
+    print(f"wrote {measure_again(args.folder)}")
     return 0
 
 

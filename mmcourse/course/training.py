@@ -107,12 +107,10 @@ def train_text2image(
 ) -> tuple[Any, dict[str, Any]]:
     """The generator that draws what a sentence says, on the shipped space."""
 
-    from mmcourse import checkpoint, metrics
-    from mmcourse.data import caption_set
+    from mmcourse import checkpoint
     from mmcourse.encoders import Space
-    from mmcourse.judge import Judge
     from mmcourse.runtime import pick_device
-    from mmcourse.text2image import PROFILES, Painter, prepare
+    from mmcourse.text2image import PROFILES, prepare
     from mmcourse.train import State, play
 
     recipe = PROFILES[profile]
@@ -138,12 +136,7 @@ def train_text2image(
         state.save(saved)
         say(f"text2image: stopped after step {state.step}; go on with --resume")
         raise
-    painter, judge = Painter(space, state.ema), checkpoint.load(Judge, "judge")
-    kinds = {"seen": "train", "held_out": "held_out"}
-    sets = {k: caption_set(2000, split=s, objects=recipe.objects, seed=seed + 1) for k, s in kinds.items()}
-    figures = metrics.measure_text2image(painter.draw, judge, sets, seed=seed + 1, blank=painter.draw_blank)
-    for name, row in figures.items():
-        say(f"text2image: all attributes right on {100 * row['model']['all']:.1f} % of {name} captions")
+    figures = measure_text2image(space, state.ema, recipe.objects, seed, say)
     saved.unlink(missing_ok=True)
     card = {
         "what": "a generator of 32x32 pictures from a caption's 64 numbers",
@@ -155,6 +148,41 @@ def train_text2image(
         "figures": figures,
     }
     return state.ema, card
+
+
+def measure_text2image(space: Any, G: Any, objects: tuple[int, ...], seed: int, say: Report) -> dict[str, Any]:
+    """Caption accuracy on 2,000 seen and 2,000 held-out captions, beside control, ceiling and chance."""
+    from mmcourse import checkpoint, metrics
+    from mmcourse.data import caption_set
+    from mmcourse.judge import Judge
+    from mmcourse.text2image import Painter
+
+    painter, judge = Painter(space, G), checkpoint.load(Judge, "judge")
+    kinds = {"seen": "train", "held_out": "held_out"}
+    sets = {k: caption_set(2000, split=s, objects=objects, seed=seed + 1) for k, s in kinds.items()}
+    figures = metrics.measure_text2image(painter.draw, judge, sets, seed=seed + 1, blank=painter.draw_blank)
+    for name, row in figures.items():
+        say(f"text2image: all attributes right on {100 * row['model']['all']:.1f} % of {name} captions")
+    return figures
+
+
+def measure_again(folder: Path, say: Report = print) -> Path:
+    """Measure a text-to-image checkpoint anew and write its card's figures; the weights stay as they are.
+
+    Raises ``CheckpointError`` where the checkpoint is missing or damaged, or belongs to another space.
+    """
+    from mmcourse import checkpoint
+    from mmcourse.encoders import Space
+    from mmcourse.text2image import Generator
+
+    path = folder / "text2image.safetensors"
+    card = checkpoint.card(path)
+    if card["space"] != checkpoint.verify("space"):
+        raise checkpoint.CheckpointError(f"{path}: was trained on another space than the shipped one.")
+    G = checkpoint.load(Generator, path)
+    objects = tuple(card["recipe"]["objects"])
+    figures = measure_text2image(checkpoint.load(Space, "space"), G, objects, card["seed"], say)
+    return checkpoint.save(G, path, card={**card, "figures": figures})
 
 
 class _Clock:

@@ -76,7 +76,7 @@ for text in ("a crimson circle", "红色的三角", ""):
 
 # %%
 torch.manual_seed(SEED)
-embed, gru = torch.nn.Embedding(len(words), 96), torch.nn.GRU(96, 4, batch_first=True)
+embed, gru = torch.nn.Embedding(len(words), 96), torch.nn.GRU(96, 32, batch_first=True)
 short, long = words.tokenize(texts[:1], length=6), words.tokenize(texts[:1], length=20)
 
 
@@ -84,9 +84,10 @@ def masked_max(x, keep):
     return x.masked_fill(~keep[..., None], -2.0).amax(1)  # (B, C); a GRU's numbers lie between -1 and 1
 
 
-for ids in (short, long):
-    x, _ = gru(embed(ids))  # (1, T, 4)
-    print("plain", x.amax(1)[0].detach().numpy().round(2), " masked", masked_max(x, ids > 0)[0].detach().numpy().round(2))
+with torch.no_grad():
+    x, y = gru(embed(short))[0], gru(embed(long))[0]  # (1, 6, 32) and (1, 20, 32)
+print(f"plain maximum: moves by {(x.amax(1) - y.amax(1)).abs().max():.3f}", end=", ")
+print(f"masked: by {(masked_max(x, short > 0) - masked_max(y, long > 0)).abs().max():.3f}")
 
 # %% [markdown]
 # The plain maximum depends on how much padding there is, so a sentence would move when its neighbour in the batch is longer.
