@@ -111,7 +111,7 @@ def recall_at(similarity: Tensor, positive: Tensor, k: int = 1) -> float:
 class SpaceConfig:
     """One run of ``align``: AdamW with a linear warm-up and a fall of the rate to zero."""
 
-    steps: int = 1200
+    steps: int = 800
     batch: int = 64
     lr: float = 1.5e-3
     weight_decay: float = 1e-3
@@ -127,7 +127,7 @@ class SpaceConfig:
 #: One entry a profile; ``full`` is the shipped space.
 PROFILES = {
     "quick": SpaceConfig(steps=160, batch=64),
-    "cpu": SpaceConfig(steps=1200),
+    "cpu": SpaceConfig(steps=800),
     "gpu": SpaceConfig(steps=4200, batch=64),
 }
 
