@@ -267,19 +267,21 @@ def draw(scenes: Scenes, resolution: int = 32) -> Tensor:
     shape, colour = scenes.labels[:, [1, 4]].clamp(min=0), scenes.labels[:, [2, 5]].clamp(min=0)
     outline = _OUTLINES.to(device)[shape]  # (B, 2, 10)
     n_fold, ux, uy, d, vx, vy, e, round_, m, w = outline[..., None, None, :].unbind(-1)  # each (B, 2, 1, 1)
-    turn = scenes.angle + _UPRIGHT.to(device)[shape]
+    turn = (scenes.angle + _UPRIGHT.to(device)[shape])[..., None, None]
     radius = scenes.radius.clamp(min=1e-6)[..., None, None]  # (B, 2, 1, 1)
     x = axis[None, None, None, :] - scenes.centre[:, :, 0, None, None]  # (B, 2, 1, R)
     y = axis[None, None, :, None] - scenes.centre[:, :, 1, None, None]  # (B, 2, R, 1)
-    theta = torch.atan2(y, x) - turn[..., None, None]  # (B, 2, R, R)
-    r = torch.hypot(x, y)
+    r = torch.sqrt(x * x + y * y)  # (B, 2, R, R)
     step = 2 * math.pi / n_fold
-    folded = theta.sub_(step * torch.round(theta / step)).abs_()  # the same folding as signed_distance
-    fx, fy = r * torch.cos(folded), r * torch.sin(folded)
-    straight = torch.maximum(fx * ux + fy * uy - d * radius, fx * vx + fy * vy - e * radius)
-    distance = torch.where(round_ > 0, (r - m * radius).abs() - w * radius, straight)
-    cover = (0.5 - distance * resolution).clamp_(0, 1)  # (B, 2, R, R)
-    cover = cover * (scenes.radius > 0)[..., None, None]
+    # the same folding as signed_distance; p.u - d is |p| cos(angle of p - angle of u) - d
+    folded = torch.atan2(y, x).sub_(turn)
+    folded = folded.addcmul_(torch.round(folded / step), -step).abs_()
+    one = torch.cos(folded - torch.atan2(uy, ux)).mul_(r).sub_(d * radius)
+    two = folded.sub_(torch.atan2(vy, vx)).cos_().mul_(r).sub_(e * radius)
+    straight = torch.maximum(one, two, out=one)
+    distance = torch.where(round_ > 0, r.sub_(m * radius).abs_().sub_(w * radius), straight)
+    there = (scenes.radius > 0)[..., None, None]
+    cover = distance.mul_(-resolution).add_(0.5).clamp_(0, 1).mul_(there)  # (B, 2, R, R)
     paint = torch.tensor([RGB[c] for c in COLOURS], device=device)[colour]  # (B, 2, 3)
     picture = scenes.background[:, :, None, None].expand(n, 3, resolution, resolution)
     for k in (1, 0):  # thing A is painted last; jitter keeps the two apart
