@@ -169,7 +169,7 @@ print(f"wrong captions already score lower: {(on_wrong < on_real).float().mean()
 # The last line is no accident. D did not start from random weights: it took over the image tower of lesson 08, so its
 # eyes know shapes and colours from the first step. All its weights go on learning. A further term in G's loss pulls the
 # picture towards its caption in the shared space. It helps early; later G can please the frozen tower without drawing
-# better, so its weight falls to zero.
+# better, so its weight falls as the run goes on.
 #
 # **Predict.** Colour, size, place, shape: which will be right first, and which last?
 
