@@ -20,8 +20,10 @@ FLOORS = {
     4: ["metrics", "checkpoint", "plots", "export"],
     5: ["widgets"],
     6: ["course.exercise", "course.build", "course.execute", "course.shipped", "course.doctor", "course.sandbox"],
-    7: ["course.training", "course.demo", "course.grade"],
-    8: ["course.cli"],
+    7: ["course.training", "course.demo", "course.release", "course.engine", "course.submission"],
+    8: ["course.report"],
+    9: ["course.grade"],
+    10: ["course.cli"],
 }
 PLANNED = {1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14}
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}

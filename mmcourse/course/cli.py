@@ -1,4 +1,4 @@
-"""The command line: mmcourse doctor | build | generate | train | measure | demo.
+"""The command line: mmcourse doctor | build | release | grade | generate | train | measure | demo.
 
 Importing this module imports no torch, so that `mmcourse --help` answers at once.
 """
@@ -43,9 +43,36 @@ def _parser() -> argparse.ArgumentParser:
     p = commands.add_parser("doctor", help="say what this machine can do, and what to do about what is missing")
     p.set_defaults(run=_doctor)
 
-    p = commands.add_parser("build", help="build the notebooks from their sources")
+    p = commands.add_parser("build", help="build the notebooks and exercises from their sources")
     p.add_argument("--check", action="store_true", help="write nothing; name every stale or faulty notebook")
     p.set_defaults(run=_build)
+
+    p = commands.add_parser("release", help="write the student version of an assignment, without any solution")
+    p.add_argument("name", metavar="NAME", help="the assignment, such as 09_text2image")
+    p.add_argument("--out", type=Path, required=True, help="folder to write the notebook and its checks to")
+    p.set_defaults(run=_release)
+
+    p = commands.add_parser("grade", help="grade a folder of submissions: gradebook, feedback pages, class report")
+    p.add_argument("submissions", type=Path, help="a folder with a notebook, or a folder, per student")
+    p.add_argument("--assignment", required=True, metavar="NAME", help="such as 09_text2image")
+    p.add_argument("--out", type=Path, required=True, help="folder of the results; run again to go on where it was")
+    p.add_argument("--jobs", type=_whole(1, 256), help="how many at a time (default: one a core)")
+    p.add_argument("--only", action="append", default=[], metavar="STUDENT", help="this student alone; may be repeated")
+    p.add_argument("--regrade", action="store_true", help="grade anew what has been graded")
+    p.add_argument("--seed-file", type=Path, metavar="FILE", help="the secret (default: made once, in OUT/.secret)")
+    p.add_argument(
+        "--format",
+        choices=["csv", "canvas", "moodle", "gradescope"],
+        default="csv",
+        help="write the scores in this format too, beside gradebook.csv",
+    )
+    p.add_argument("--scheduler", metavar="ADDRESS", help="grade on a Dask cluster, such as tcp://10.0.0.1:8786")
+    p.add_argument(
+        "--unsafe-no-sandbox",
+        action="store_true",
+        help="run students' code with your own rights where no sandbox can be built; every page will state it",
+    )
+    p.set_defaults(run=_grade)
 
     p = commands.add_parser("generate", help="draw what a sentence says")
     p.add_argument("prompt", help='such as "a small red circle left of a large blue square", or in Chinese')
@@ -95,19 +122,46 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from mmcourse.course import build
+    from mmcourse.course import build, release
     from mmcourse.runtime import find_root
 
     root = find_root()
     if root is None:
         raise ValueError("there are no notebook sources here; run this inside a clone of the repository.")
     if args.check:
-        problems = build.check(root)
+        problems = build.check(root) + release.check_exercises(root)
         print("\n".join(problems) if problems else "all notebooks are up to date")
         return 1 if problems else 0
-    written = build.build(root)
+    written = build.build(root) + release.build_exercises(root)
     print("\n".join(f"wrote {p.relative_to(root)}" for p in written) if written else "all notebooks were up to date")
     return 0
+
+
+def _release(args: argparse.Namespace) -> int:
+    from mmcourse.course.release import release
+
+    for path in release(args.name, args.out):
+        print(f"wrote {path}")
+    return 0
+
+
+def _grade(args: argparse.Namespace) -> int:
+    from mmcourse.course.grade import grade
+
+    summary = grade(
+        args.submissions,
+        args.assignment,
+        args.out,
+        jobs=args.jobs,
+        seed_file=args.seed_file,
+        only=args.only,
+        regrade=args.regrade,
+        unsafe=args.unsafe_no_sandbox,
+        scheduler=args.scheduler,
+        format=args.format,
+    )
+    print("\n".join(summary.lines))
+    return 130 if summary.interrupted else 0
 
 
 def _generate(args: argparse.Namespace) -> int:
