@@ -21,12 +21,14 @@ from mmcourse.text2image import PROFILES, Painter, prepare
 from mmcourse.train import play
 
 N = 1000
+PROFILE = {"one": "cpu", "two": "cpu_two"}
+THINGS = {"one": (1,), "two": (2,)}  # what is measured; the run with two things learns single ones as well
 
 
-def one_seed(space: Space, judge: Judge, profile: str, seed: int, picture: str) -> dict[str, Any]:
-    recipe = PROFILES[profile]
+def one_seed(space: Space, judge: Judge, which: str, seed: int) -> dict[str, Any]:
+    recipe, picture = PROFILES[PROFILE[which]], f"text2image_{which}_cpu.png"
     kinds = {"seen": "train", "held_out": "held_out"}
-    sets = {k: caption_set(N, split=s, objects=recipe.objects, seed=1000 + seed) for k, s in kinds.items()}
+    sets = {k: caption_set(N, split=s, objects=THINGS[which], seed=1000 + seed) for k, s in kinds.items()}
     G, D, sample, extra, config = prepare(space, recipe, seed=seed)
     untrained = metrics.measure_text2image(Painter(space, G).draw, judge, sets, seed=seed)
     curve = []
@@ -48,7 +50,9 @@ def one_seed(space: Space, judge: Judge, profile: str, seed: int, picture: str) 
         stated = sets["held_out"].statements[:6].repeat_interleave(8, 0)
         right = metrics.right_pictures(judge, sheet.flatten(0, 1), stated)
         plots.caption_sheet(sheet, captions, marks=right.view(6, 8), path=runtime.ROOT / "out" / picture)
-    return {"seed": seed, "seconds": round(step.seconds, 1), "steps": config.steps, "curve": curve, "figures": table}
+    chosen = metrics.openness(painter.draw, judge, seed=seed) if 1 in recipe.objects else {}
+    row = {"seed": seed, "seconds": round(step.seconds, 1), "steps": config.steps, "curve": curve}
+    return {**row, "openness": chosen, "figures": table}
 
 
 def spread(rows: list[dict[str, Any]], split: str, kind: str, name: str) -> dict[str, float]:
@@ -57,11 +61,12 @@ def spread(rows: list[dict[str, Any]], split: str, kind: str, name: str) -> dict
 
 
 def main(which: str, seeds: int) -> None:
-    profile = {"one": "cpu", "two": "cpu_two"}[which]
     (runtime.ROOT / "out").mkdir(exist_ok=True)
     space, judge = load(Space, "space"), load(Judge, "judge")
-    rows = [one_seed(space, judge, profile, seed, f"text2image_{which}_cpu.png") for seed in range(seeds)]
+    rows = [one_seed(space, judge, which, seed) for seed in range(seeds)]
     summary: dict[str, Any] = {"seconds": statistics.median(r["seconds"] for r in rows)}
+    for name in rows[0]["openness"]:
+        summary.setdefault("openness", {})[name] = statistics.median(r["openness"][name] for r in rows)
     for split in ("seen", "held_out"):
         names = [k for k in rows[0]["figures"][split]["model"] if k not in ("n", "low", "high")]
         summary[split] = {"model": {n: spread(rows, split, "model", n) for n in names}}
@@ -70,10 +75,10 @@ def main(which: str, seeds: int) -> None:
         shown = summary[split]["model"]["all"]
         print(f"{split}: all right, median {shown['median']:.3f}, {shown['low']:.3f} to {shown['high']:.3f}")
     table = {
-        "what": f"caption accuracy after training on {which} thing(s), n = {N} captions a split and seed",
+        "what": f"caption accuracy on {which} thing(s) after training in the cpu profile, n = {N} captions a split and seed",
         "command": f"python -m benchmarks.text2image_cpu {which} {seeds}",
         "space": verify("space"),
-        "recipe": PROFILES[profile].describe(),
+        "recipe": PROFILES[PROFILE[which]].describe(),
         "threads": torch.get_num_threads(),
         "summary": summary,
         "seeds": rows,

@@ -14,6 +14,7 @@ from mmcourse import world
 from mmcourse.text import Vocabulary
 
 LANGUAGES = ("en", "zh")
+TWINS = 6000  # how many captions of a pool are said a second time, to learn what is only wording
 Encode = Callable[[Sequence[str]], Tensor]
 
 
@@ -56,11 +57,12 @@ def caption_set(
 
 
 class CaptionPool:
-    """Many scenes with the embeddings of their captions, computed once; batches are drawn from it.
+    """Many captions with their embeddings, computed once; batches are drawn from it.
 
-    ``encode`` maps captions to vectors (B, K) and is frozen, so embeddings never change during training. Pictures
-    are drawn afresh for every batch. A ``wrong`` caption is false of its picture: half are another scene's caption
-    where that is false here, the rest the true caption with one fact changed.
+    ``encode`` maps captions to vectors (B, K) and is frozen, so embeddings never change during training. The scenes
+    are imagined and drawn afresh for every batch, so that what a caption leaves open stays open. A ``wrong`` caption is
+    false of its picture: half are another scene's caption where that is false here, the rest the true caption with
+    one fact changed.
     """
 
     def __init__(
@@ -80,17 +82,30 @@ class CaptionPool:
         changed = world.contradict(labels, stated, g)
         self.true = encode(world.captions(stated, rng, languages=languages)).to(device)  # (n, K)
         self.hard = encode(world.captions(changed, rng, languages=languages)).to(device)  # (n, K)
-        self.labels, self.statements = labels.to(device), stated.to(device)
+        again = stated[:TWINS]
+        self.twins = encode(world.captions(again, rng, languages=languages)).to(device)  # the first ones in other words
+        self.labels, self.statements, self.changed = labels.to(device), stated.to(device), changed.to(device)
 
-    def batch(self, n: int, g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Pictures (n, 3, 32, 32), true captions' vectors (n, K) and wrong captions' vectors (n, K)."""
+    def pick(self, n: int, g: torch.Generator, *, pairs: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Labels (n, 8) of imagined scenes, true captions' vectors (n, K) and wrong captions' vectors (n, K).
+
+        The last ``pairs`` captions are the first ones again, with other scenes.
+        """
         rows = torch.randint(len(self.labels), (n,), generator=g, device=g.device)
-        labels = self.labels[rows]
+        rows[n - pairs :] = rows[:pairs]
+        labels = world.imagine(self.statements[rows], g)
+        # a changed caption is false of its first scene, and in rare cases true of an imagined one
+        fits = world.satisfied(labels, self.changed[rows])
+        labels = torch.where(fits[:, None], self.labels[rows], labels)
         other = rows.roll(1)
         false = ~world.satisfied(labels, self.statements[other])
         swap = false & (torch.arange(n, device=g.device) % 2 == 0)
-        wrong = torch.where(swap[:, None], self.true[other], self.hard[rows])
-        return world.draw(world.place(labels, g)), self.true[rows], wrong
+        return labels, self.true[rows], torch.where(swap[:, None], self.true[other], self.hard[rows])
+
+    def batch(self, n: int, g: torch.Generator, *, pairs: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """``pick`` with the scenes drawn: pictures (n, 3, 32, 32) in [-1, 1] in the place of labels."""
+        labels, true, wrong = self.pick(n, g, pairs=pairs)
+        return world.draw(world.place(labels, g)), true, wrong
 
 
 class CaptionBatch(NamedTuple):

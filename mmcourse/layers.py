@@ -105,11 +105,13 @@ class Trunk(nn.Module):
 
 
 class Whiten(nn.Module):
-    """Vectors (B, K) to vectors (B, K) whose directions all vary at the same strength.
+    """Vectors (B, K) to vectors (B, K) in which all that a caption says varies at the same strength.
 
     Embeddings of captions differ a lot in some directions and little in others. ``fit`` stores the mean and the
     inverse square root of the covariance (ZCA whitening; Kessy et al., arXiv 1512.00809), so that a network meets
-    shape, colour and size alike. Before ``fit`` it is the identity.
+    shape, colour and size alike. Weak directions hold mostly the choice of words; whitening alone would make that
+    loud. With ``twins``, the same statements in other words, each direction is weakened by how badly one wording
+    predicts it in the other (the correlations of a canonical correlation analysis). Before ``fit`` it is the identity.
     """
 
     def __init__(self, size: int):
@@ -120,15 +122,24 @@ class Whiten(nn.Module):
         self.register_buffer("spread", torch.eye(size))
 
     @torch.no_grad()
-    def fit(self, vectors: Tensor, *, floor: float = 1e-3) -> None:
-        """Learn from vectors (N, K), N >= 2. Directions weaker than ``floor`` times the strongest stay weak."""
+    def fit(self, vectors: Tensor, twins: Tensor | None = None, *, floor: float = 1e-3, gain: float = 1.0) -> None:
+        """Learn from vectors (N, K), N >= 2, and perhaps their twins (N, K). Directions weaker than ``floor`` times
+        the strongest stay weak; the others come out with a standard deviation of ``gain``. Raises ``ValueError``
+        where the two do not match."""
         if len(vectors) < 2:
             raise ValueError(f"Whiten.fit: expected at least two vectors, got {len(vectors)}.")
+        if twins is not None and twins.shape != vectors.shape:
+            raise ValueError(f"Whiten.fit: expected twins of shape {tuple(vectors.shape)}, got {tuple(twins.shape)}.")
         centred = (vectors - vectors.mean(0)).double()
         values, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
         scale = (values.clamp(min=0) + floor * values.max()).rsqrt()
+        spread = (directions * scale) @ directions.T
+        if twins is not None:
+            shared = centred.T @ (twins - vectors.mean(0)).double() / len(centred)
+            agreement = spread @ (shared + shared.T) / 2 @ spread  # eigenvalues: 1 said alike in all words, 0 noise
+            spread = spread @ agreement @ agreement
         self.centre.copy_(vectors.mean(0))
-        self.spread.copy_((directions * scale) @ directions.T)
+        self.spread.copy_(gain * spread)
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.centre) @ self.spread

@@ -83,6 +83,25 @@ def diversity(pictures: Tensor) -> float:
     return float(torch.nn.functional.pdist(flat, p=1).mean() / flat.shape[1])
 
 
+def openness(draw: Draw, judge: Judge, *, n: int = 48, seed: int = 0) -> dict[str, float]:
+    """How evenly noise decides what captions leave open: entropy over its maximum, the mean over captions.
+
+    Every third seen pair of colour and shape is asked for n times ("a red circle"), which leaves place and size open.
+    0: each caption has one place (size) that never changes; 1: all are as frequent. Pictures that the judge reads as
+    two things are left out.
+    """
+    pairs = [(c, s) for c in world.COLOURS for s in world.SHAPES if (c, s) not in world.HELD_OUT][::3]
+    asked = [f"{'an' if c == 'orange' else 'a'} {c} {s}" for c, s in pairs for _ in range(n)]
+    read = judge.read(draw(asked, torch.Generator().manual_seed(seed)))
+    found: dict[str, list[float]] = {"place": [], "size": []}
+    for rows in read.split(n):
+        rows = rows[rows[:, 0] == 1]
+        for name, column, kinds in (("place", 7, 5), ("size", 3, 2)):
+            share = torch.bincount(rows[:, column], minlength=kinds)[:kinds] / max(1, len(rows))
+            found[name].append(float(torch.special.entr(share).sum() / math.log(kinds)))
+    return {name: sum(values) / len(values) for name, values in found.items()}
+
+
 def measure_text2image(
     draw: Draw, judge: Judge, sets: dict[str, CaptionSet], *, seed: int = 0, blank: Draw | None = None
 ) -> dict[str, dict[str, dict[str, float]]]:

@@ -149,7 +149,7 @@ _PLACES = torch.tensor([[0.5, 0.5], [0.26, 0.5], [0.74, 0.5], [0.5, 0.26], [0.5,
 def place(labels: Tensor, g: torch.Generator) -> Scenes:
     """Give labels (B, 8) their nuisance: jitter, rotation, background. Returns the scenes.
 
-    Radii are about .115 (small) and .185 (large) of the picture's width.
+    Radii are about .135 (small) and .185 (large) of the picture's width.
     """
     n = expect_shape(labels, "B 8", name="labels")["B"]
     device = str(g.device)
@@ -162,7 +162,7 @@ def place(labels: Tensor, g: torch.Generator) -> Scenes:
     pairs = torch.where((layout == STACKED)[:, None, None], stacked, beside)
     centre = torch.where(two[:, None, None], pairs, single[:, None].expand(n, 2, 2))
     size = labels[:, [3, 6]].clamp(min=0)
-    radius = (0.115 + 0.070 * size) * _rand((n, 2), 0.94, 1.06, g)
+    radius = (0.135 + 0.050 * size) * _rand((n, 2), 0.94, 1.06, g)
     radius = radius * torch.stack([torch.ones_like(two), two], 1)  # no second thing: radius 0
     angle = _rand((n, 2), -0.20, 0.20, g)
     background = _rand((n, 1), 0.72, 0.93, g) + _rand((n, 3), -0.02, 0.02, g)

@@ -42,12 +42,16 @@ def rows() -> list[tuple[str, str, str]]:
     card = read("checkpoints/text2image.json")
     figures = card.get("figures", {})
     if figures:
-        shares = {k: percent(v["model"]["all"]) for k, v in figures.items()}
+        shares = {k: percent(figures[k]["model"]["all"]) for k in ("seen", "held_out")}
         blank = percent(figures["seen"]["no_text"]["all"])
         what = f"{shares['seen']} seen, {shares['held_out']} held out, {blank} without text"
         out.append(
             ("the shipped model, one and two things", what, f"{card['steps']} steps, {card['seconds'] / 60:.0f} min")
         )
+    if "openness" in figures:
+        chosen = figures["openness"]
+        what = f"place {chosen['place']:.2f}, size {chosen['size']:.2f}"
+        out.append(("the same: entropy of what captions leave open", what, "0: always the same; 1: all alike"))
     space = read("results/space_cpu.json")
     if space:
         median = space["median"]

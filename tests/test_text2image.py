@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -64,6 +66,23 @@ def test_shapes_and_ranges(rng: torch.Generator) -> None:
         G(torch.randn(3, 7), cond)
 
 
+def test_whitening_weakens_what_is_only_wording(rng: torch.Generator) -> None:
+    """Two signals of unlike strength and one direction of noise, said twice: the signals come out alike, noise weak."""
+    meaning = torch.randn(4000, 3, generator=rng) * torch.tensor([3.0, 0.5, 0.0])
+
+    def say() -> torch.Tensor:
+        return meaning + torch.randn(4000, 3, generator=rng) * torch.tensor([0.05, 0.05, 0.3])
+
+    once, twice, layer = say(), say(), Whiten(3)
+    layer.fit(once, floor=0.0)
+    torch.testing.assert_close(layer(once).std(0), torch.ones(3), atol=0.02, rtol=0)  # noise as loud as meaning
+    layer.fit(once, twice, floor=0.0)
+    spread = layer(once).std(0)
+    assert (spread[:2] - 1).abs().max() < 0.05 and spread[2] < 0.05
+    with pytest.raises(ValueError, match="twins"):
+        layer.fit(once, twice[:10])
+
+
 def test_the_pool_never_lies(space: Space) -> None:
     """Wrong captions are false of their picture, true ones true; no held-out pair occurs in either."""
     texts: list[str] = []
@@ -77,11 +96,8 @@ def test_the_pool_never_lies(space: Space) -> None:
     assert not world.holds_out(stated).any() and not world.holds_out(pool.labels).any()
     g = torch.Generator().manual_seed(0)
     for _ in range(20):
-        before = g.get_state()
-        _, true, wrong = pool.batch(64, g)
-        g2 = torch.Generator()
-        g2.set_state(before)
-        labels = pool.labels[torch.randint(len(pool.labels), (64,), generator=g2)]
+        labels, true, wrong = pool.pick(64, g)
+        assert not world.holds_out(labels).any()
         assert world.satisfied(labels, stated[true[:, 0].long()]).all()
         assert not world.satisfied(labels, stated[wrong[:, 0].long()]).any()
         swapped = (wrong[:, 0] < 400).float().mean()
@@ -185,6 +201,43 @@ def test_wilson_interval_against_known_values() -> None:
         metrics.wilson(0, 0)
 
 
+def test_openness_tells_one_place_from_all_places(rng: torch.Generator) -> None:
+    judge = load(Judge, "judge")
+
+    def drawn(fixed: bool) -> Callable[[list[str], torch.Generator], torch.Tensor]:
+        def draw(captions: list[str], g: torch.Generator) -> torch.Tensor:
+            labels = world.imagine(world.statements(captions), g)
+            if fixed:
+                labels[:, 7], labels[:, 3] = 2, 0
+            return world.draw(world.place(labels, g))
+
+        return draw
+
+    free, stuck = metrics.openness(drawn(False), judge), metrics.openness(drawn(True), judge)
+    assert min(free.values()) > 0.93 and max(stuck.values()) == 0.0
+
+
+def test_help_keeps_two_drawings_of_one_caption_apart(space: Space) -> None:
+    """The second term is 0 where the pair differs as real pictures do, and its slope drives an equal pair apart."""
+    pool = CaptionPool(Painter(space, Generator()).encode, 300, objects=(1,), seed=0, leave_out=0.5)
+    real, cond, wrong = pool.batch(16, torch.Generator().manual_seed(2), pairs=4)
+    torch.testing.assert_close(cond[:4], cond[-4:])
+    assert not torch.equal(real[:4], real[-4:])
+    batch = Batch(real, cond, wrong)
+    extra = similarity_help(space.image, weight=0.0, until=0.3, pairs=4, apart=1.0)
+    assert extra(real, batch, 0.1).item() == pytest.approx(0.0, abs=2e-3)
+    same = real.clone()
+    same[-4:] = same[:4] + 0.01 * torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    same.requires_grad_(True)
+    loss = extra(same, batch, 0.1)
+    assert loss > 0.1
+    (slope,) = torch.autograd.grad(loss, same)
+    assert slope[:4].abs().max() > 0 and slope[4:12].abs().max() == 0
+    assert extra(same, batch, 0.9).item() == 0.0
+    with torch.no_grad():
+        assert extra(same - 0.5 * slope / slope.norm(), batch, 0.1) < loss
+
+
 def test_diversity() -> None:
     x = torch.zeros(3, 3, 4, 4)
     assert metrics.diversity(x) == 0
@@ -203,7 +256,7 @@ def test_the_shipped_model_draws_what_sentences_say(judge: Judge) -> None:
         assert abs(row["model"]["all"] - written[name]["model"]["all"]) < 0.04, name
         assert row["no_text"]["all"] <= row["chance"]["all"] + 0.10
         assert row["ceiling"]["all"] >= 0.99
-    assert table["seen"]["model"]["all"] >= 0.95 and table["held_out"]["model"]["all"] >= 0.85
+    assert table["seen"]["model"]["all"] >= 0.965 and table["held_out"]["model"]["all"] >= 0.90
 
 
 def test_english_and_chinese_draw_alike(judge: Judge) -> None:

@@ -163,7 +163,9 @@ def measure_text2image(space: Any, G: Any, objects: tuple[int, ...], seed: int, 
     figures = metrics.measure_text2image(painter.draw, judge, sets, seed=seed + 1, blank=painter.draw_blank)
     for name, row in figures.items():
         say(f"text2image: all attributes right on {100 * row['model']['all']:.1f} % of {name} captions")
-    return figures
+    chosen = metrics.openness(painter.draw, judge, seed=seed + 1)
+    say("text2image: entropy of what captions leave open: " + ", ".join(f"{k} {v:.2f}" for k, v in chosen.items()))
+    return {**figures, "openness": chosen}
 
 
 def measure_again(folder: Path, say: Report = print) -> Path:
