@@ -22,7 +22,8 @@ from mmcourse.train import play
 
 N = 1000
 PROFILE = {"one": "cpu", "two": "cpu_two"}
-THINGS = {"one": (1,), "two": (2,)}  # what is measured; the run with two things learns single ones as well
+#: What is measured; the run with two things learns single ones as well.
+THINGS = {"one": (1,), "two": (2,)}
 
 
 def one_seed(space: Space, judge: Judge, which: str, seed: int) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def main(which: str, seeds: int) -> None:
         shown = summary[split]["model"]["all"]
         print(f"{split}: all right, median {shown['median']:.3f}, {shown['low']:.3f} to {shown['high']:.3f}")
     table = {
-        "what": f"caption accuracy on {which} thing(s) after training in the cpu profile, n = {N} captions a split and seed",
+        "what": f"caption accuracy on {which} thing(s), cpu profile, n = {N} captions a split and seed",
         "command": f"python -m benchmarks.text2image_cpu {which} {seeds}",
         "space": verify("space"),
         "recipe": PROFILES[PROFILE[which]].describe(),

@@ -162,7 +162,7 @@ class Recipe:
     apart: float = 0.0
     loud: float = 2.0  # how strongly a fact of the condition varies, beside 1 for a number of z
     eyes: bool = True
-    config: TrainConfig = field(default_factory=lambda: _run(2000))
+    config: TrainConfig = field(default_factory=lambda: _run(1500))
 
     def describe(self) -> dict[str, Any]:
         """As plain JSON values, for the card."""

@@ -346,6 +346,17 @@ def test_a_warm_process_that_dies_under_a_kernel_costs_nobody_a_point():
 
 
 @needs_sandbox
+def test_closing_ends_a_warm_process_that_hangs():
+    with s.Sandbox(LIMITS, preload=()) as sandbox:
+        assert told(sandbox, "result = 1") == 1
+        found = below(sandbox)
+        assert found
+        for process in found:
+            process.suspend()  # it will not notice that its control socket is closed
+    assert gone(found)
+
+
+@needs_sandbox
 def test_closing_ends_everything_and_removes_its_folder():
     with s.Sandbox(LIMITS, preload=()) as fresh:
         folder, processes = fresh._folder, below(fresh)

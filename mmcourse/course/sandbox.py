@@ -138,8 +138,9 @@ def _command(arguments: Sequence[str]) -> list[str]:
     inner += ["--dir", "/student", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--", *python]
     if os.geteuid() != 0:
         return inner
-    outer = ["bwrap", "--die-with-parent", "--perms", "1777", "--dir", "/tmp", *_tree(), "--dev-bind", "/dev", "/dev"]
-    outer += ["--bind", "/proc", "/proc", "--chdir", "/"]
+    # a process namespace of its own: when the outer bwrap is killed, everything below it ends, even what hangs
+    outer = ["bwrap", "--unshare-pid", "--die-with-parent", "--perms", "1777", "--dir", "/tmp", *_tree()]
+    outer += ["--dev-bind", "/dev", "/dev", "--bind", "/proc", "/proc", "--chdir", "/"]
     outer += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP", "--"]
     drop = ["setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups", "--no-new-privs"]
     return [*outer, *drop, "--bounding-set=-all", "--inh-caps=-all", *inner]
