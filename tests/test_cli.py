@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from mmcourse.course import cli, training
+from mmcourse.course import cli, sandbox, training
 
 
 def test_generate_writes_a_picture_and_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,6 +72,15 @@ def test_doctor_tells_and_notices_damage(
         "text2image is intact",
     ):
         assert word in out, word
+    monkeypatch.setattr(sandbox, "why_not", lambda: "user namespaces are forbidden.")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert cli.main(["doctor"]) == 0, "nothing that the lessons need"
+    out = capsys.readouterr().out
+    assert "nothing can be graded: user namespaces are forbidden." in out and "but grading cannot" in out
+    monkeypatch.setattr(sandbox, "why_not", lambda: None)
+    assert cli.main(["doctor"]) == 0
+    assert "you can grade" in capsys.readouterr().out
     for path in (ROOT / "checkpoints").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     broken = tmp_path / "judge.safetensors"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import collections
 import html.parser
+import itertools
 import json
 import math
 import os
@@ -17,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
 from mmcourse.course import exercise as e
 
@@ -422,7 +425,8 @@ def test_whole_numbers_and_truth_have_no_tolerance():
 @pytest.mark.parametrize(
     ("expected", "got", "path", "why"),
     [
-        ({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}]}, "a[1].b", "not the same"),
+        ({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}]}, "a[1].b", "expected 2, got 3"),
+        (["a", "b"], ["a", "c"], "[1]", "expected 'b', got 'c'"),
         ([1, 2], [1], "", "expected 2 entries, got 1"),
         ({"a": 1}, {}, "a", "missing"),
         ({"a": 1}, {"a": 1, "b": 2}, "", "too many: b"),
@@ -434,7 +438,9 @@ def test_whole_numbers_and_truth_have_no_tolerance():
         (torch.zeros(2) + 0j, torch.tensor([0, 1j]), "", "1 of 2 values differ, the first at (1,)"),
         (torch.zeros(()), torch.ones(()), "", "1 of 1 values differ, the first: expected 0, got 1"),
         (1.0, generator(), "", "cannot be compared: generator"),
-        (math.nan, math.nan, "", "NaN equals nothing"),
+        (math.nan, math.nan, "", "it is not a number (NaN)"),
+        (1.0, math.inf, "", "it is infinite"),
+        (math.inf, 1.0, "", "expected inf, got 1"),
         (1.0, 1.5, "", "off by 0.5"),
     ],
 )
@@ -547,6 +553,27 @@ def test_what_is_shown_is_bounded_and_printable():
     assert e.show(torch.ones(2)) == "(not readable)"
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (["a ring", "a star"], "['a ring',\n 'a star']"),
+        ({"a": [1, 2], "tensor": "x"}, "{'a': [1, 2],\n 'tensor': 'x'}"),
+        (torch.tensor([[1.0, 2.5], [3, 4]]), "float tensor (2, 2):\n[[1, 2.5],\n [3, 4]]"),
+        ([1, 2], "[1, 2]"),
+        (torch.tensor([1, 2]), "int tensor (2,): [1, 2]"),
+        ("text], [", "'text], ['"),
+    ],
+)
+def test_entries_and_rows_are_laid_out_one_a_line(value, text):
+    assert e.lay_out(e.encode(value)) == text
+
+
+def test_what_is_laid_out_is_bounded():
+    for value in (torch.rand(100, 100), ["x" * 9000] * 100, {"k" * 5000: 1, "a": "b"}, [[1, 2]] * 1000):
+        assert len(e.lay_out(e.encode(value))) <= 600
+    assert e.lay_out(torch.ones(2)) == "(not readable)"
+
+
 # ---- probe_source
 
 
@@ -560,6 +587,15 @@ def test_the_probes_text_runs_in_an_empty_namespace(small):
     probe = e.load_probe(text)
     assert probe.__globals__.keys() == {"__name__", "__builtins__", "probe"}
     assert e.run_probe(probe, lambda x: x, 3) == e.run_probe(small.items[0].probe, lambda x: x, 3)
+
+
+def test_a_probes_text_is_looked_up_once(monkeypatch):
+    def probe(answer, seed):
+        return {"x": answer(seed)}
+
+    first = e.probe_source(item(probe))
+    monkeypatch.setattr(e.inspect, "getsource", None)
+    assert e.probe_source(item(probe)) == first
 
 
 def test_a_nested_probe_is_dedented_and_keeps_its_comments_and_inner_functions():
@@ -684,6 +720,13 @@ def test_a_missing_assignment_lists_those_that_are_there(tmp_path):
         e.load_assignment("smal", tmp_path)
     with pytest.raises(ValueError, match="letters, digits"):
         e.load_assignment("../small", tmp_path)
+
+
+def test_where_no_course_is_the_cure_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(e, "__file__", str(tmp_path / "lib" / "mmcourse" / "course" / "exercise.py"))
+    with pytest.raises(ValueError, match=r"found none\. Run this inside a clone of the course\."):
+        e.course_root()
 
 
 def test_two_items_of_one_id_are_refused(tmp_path):
@@ -848,10 +891,10 @@ def say(check: e.Check, answer=None, item_id: str = "roll") -> e.Result:
 @pytest.mark.parametrize(
     ("answer", "state", "words"),
     [
-        (lambda x: x.roll(-1), "right", ["roll: right", "2 of 2 seeds"]),
+        (lambda x: x.roll(-1), "right", ["roll: right", "right on 2 of 2 sets of inputs"]),
         (None, "unanswered", ["not answered yet", "roll is not defined"]),
-        (lambda x: x, "wrong", ["Nothing has moved & <i>stayed</i>.", "came (rolled)", "expected (rolled)"]),
-        (lambda x: x.roll(1), "wrong", ["values differ", "shown: seed 1"]),
+        (lambda x: x, "wrong", ["Nothing has moved & <i>stayed</i>.", "your answer (rolled)", "expected (rolled)"]),
+        (lambda x: x.roll(1), "wrong", ["values differ", "right on 0 of 2 sets of inputs, shown: the first"]),
         (lambda x: x.rol(1), "wrong", ["AttributeError: 'Tensor' object has no attribute 'rol'"]),
         (lambda x: ["<script>alert(1)</script>" * 300] * 5, "wrong", ["<script>", "..."]),
         (5, "wrong", ["TypeError: 'int' object is not callable"]),
@@ -861,8 +904,9 @@ def say(check: e.Check, answer=None, item_id: str = "roll") -> e.Result:
 def test_a_check_says_what_is_so_with_the_threshold_and_escaped(small, answer, state, words):
     result = say(e.Check(e.freeze(small)), answer)
     assert (result.state, result.right) == (state, state == "right")
-    for word in [*words, "2 points, for an answer that is right on every seed", "0.0001"]:
+    for word in [*words, "2 points, for an answer that is right on every set of inputs", "one part in 10,000"]:
         assert word in repr(result)
+    assert "seed" not in repr(result)
     page = result._repr_html_()
     assert Inert(page).tags == {"div"} and "border-left" in page and "color:inherit" in page
     assert len(page) < 5_000 and all(line.isprintable() for line in repr(result).splitlines())
@@ -879,6 +923,76 @@ def test_the_stub_is_not_answered_and_an_unknown_id_lists_the_ids(small):
     assert "&lt;b&gt;" in say(check, None, "<b>")._repr_html_()
     assert "2 points" in repr(check.about("roll")) and "roll" in repr(check.about("x"))
     assert "roll" in repr(check)
+
+
+def in_a_cell(source: str) -> dict:
+    """What a notebook's cell defines; its lines can be looked up as those of a cell."""
+    import linecache
+
+    name = f"<cell {hash(source)}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+    space: dict = {}
+    exec(compile(source, name, "exec"), space)
+    return space
+
+
+class Raising(ValueError):
+    """An error that cannot be looked at."""
+
+    def __getattribute__(self, name):
+        raise SystemExit
+
+    def __str__(self):
+        raise SystemExit
+
+
+def test_an_error_is_shown_with_its_line_of_the_cell(small):
+    check = e.Check(e.freeze(small))
+    function = in_a_cell("def roll(x):\n    a, b = x\n    return a\n")["roll"]
+    helped = in_a_cell("import torch\ndef roll(x):\n    return torch.cat([\n        x, 5])\n")["roll"]
+    source = "class roll:\n    def __init__(self, x):\n        self.x = x.no\n"
+    for answer, where in (
+        (function, "line 2 of its cell: a, b = x"),
+        (helped, "line 3 of its cell: return torch.cat(["),
+        (in_a_cell(source)["roll"], "line 3 of its cell: self.x = x.no"),
+        (lambda: 1, "not in a line of its own"),
+        (lambda x: None, "not in a line of its own"),
+        (5, "it cannot be told"),
+    ):
+        assert where in repr(say(check, answer)), where
+    assert "where" not in repr(say(check, lambda x: x))
+    turns = itertools.count()
+
+    def twice(x):
+        return x.roll(-1) if next(turns) > 1 else 1 / 0
+
+    assert "a second time" in repr(say(check, twice))
+
+
+def test_an_error_that_cannot_be_looked_at_stops_no_check(small):
+    def roll(x):
+        raise Raising
+
+    assert say(e.Check(e.freeze(small)), roll).state == "wrong"
+
+
+def test_the_tolerance_is_told_where_a_number_can_be_off(small):
+    frozen = e.freeze(small)
+    (entry,) = frozen["items"]
+    assert "numbers may differ by one part in 10,000" in repr(e.Check(frozen).about("roll"))
+    entry["rtol"] = 1e-3
+    assert "one part in 1,000" in repr(e.Check(frozen).about("roll"))
+    for whole in ("a text", [1, "x"], {"tensor": "int", "shape": [1], "values": [1]}):
+        entry["expected"] = [{"ok": {"rolled": whole}}] * 2
+        assert "numbers may differ" not in repr(e.Check(frozen).about("roll")), whole
+    for number in (0.5, {"a": [1, {"float": "inf"}]}):
+        entry["expected"] = [{"ok": {"rolled": number}}] * 2
+        assert "numbers may differ" in repr(e.Check(frozen).about("roll")), number
+
+
+def test_lines_of_a_value_stand_below_each_other():
+    shown = repr(e.Result("head", "wrong", (("your answer", "[1,\n 2]"), ("why", "x"))))
+    assert shown.splitlines() == ["head", "  your answer  [1,", "                2]", "  why          x"]
 
 
 def test_a_check_leaves_random_states_as_they_were(small):
@@ -955,3 +1069,25 @@ def test_a_hand_out_checks_without_the_course_s_sources_in_a_fresh_process(small
         [sys.executable, "-c", script], cwd=place, capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.split() == ["True", "False"]
+
+
+# ---- the course's own exercises, as a learner reads them
+
+
+def test_an_error_that_is_asked_for_reads_as_one():
+    assignment = e.load_assignment("08_shared_space", ROOT)
+    item = assignment.item("tokenize")
+    (run,) = e.expected_answers(assignment, item, [1])
+    failing = eval("check('tokenize')", {"check": e.Check(e.freeze(assignment)), "tokenize": lambda *_: 1 / 0})
+    assert dict(failing.rows)["expected (rows of 8)"].count("\n") == 5
+    assert run["ok"]["four words for three places"] == "it raised ValueError"
+    cuts = next(known.wrong for known in item.misconceptions if known.name == "cuts in silence")
+    found = e.compare(run, e.run_probe(item.probe, cuts, 1), **RULE)
+    assert found is not None and found.why.startswith("expected 'it raised ValueError', got 'it returned [[")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "exercises" / "source").glob("*.py")), ids=lambda path: path.stem)
+def test_docstrings_fit_a_notebooks_cell(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            assert not [line for line in (ast.get_docstring(node) or "").splitlines() if len(line) > 85]

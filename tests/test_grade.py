@@ -485,6 +485,102 @@ def test_bad_input_is_refused_with_what_to_do(tmp_path: Path, root: Path, monkey
     assert not list(tmp_path.rglob("gradebook.csv"))
 
 
+def test_checks_that_a_student_handed_in_are_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = corpus.make_assignment(tmp_path / "class" / "eve")
+    checks = folder / "exercises" / "checks" / "tiny.py"
+    checks.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n" + checks.read_text())
+    inside = folder / "exercises" / "source"
+    for place, handed_in in ((folder, Path("..")), (inside, tmp_path / "class"), (folder, folder.parents[1])):
+        monkeypatch.chdir(place)
+        refuse(
+            r"read from .*eve.*Run this from elsewhere",
+            lambda handed_in=handed_in: grade.grade(handed_in, "tiny", tmp_path / "out", unsafe=True, progress=False),
+        )
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "out").exists()
+
+
+def test_a_module_in_the_current_folder_is_never_run(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    place = tmp_path / "downloads"
+    place.mkdir()
+    for name in ("multiprocessing", "json", "hmac"):
+        (place / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit\n")
+    monkeypatch.chdir(place)
+    folder = a_class(tmp_path / "class")
+    (folder / "ann.ipynb").write_bytes(b"")
+    summary = run(folder, tmp_path / "out", root, unsafe=True)
+    assert not (tmp_path / "ran").exists() and [row.status for row in summary.rows] == ["unreadable"]
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every submission gets a result at once, without any kernel."""
+
+    def at_once(job: grade.Job, todo: Sequence[submission.Entry], jobs: int) -> Any:
+        for entry in todo:
+            result = grade._blank_result(job, entry, "unreadable", "not read", grade._sha256(entry))
+            yield result | {"when": ""}
+
+    monkeypatch.setattr(grade, "_in_processes", at_once)
+
+
+@pytest.mark.usefixtures("pretended")
+def test_what_belongs_to_no_submission_is_removed_and_nothing_else(tmp_path: Path, root: Path) -> None:
+    book = corpus.student_notebook(corpus.RIGHT)
+    folder, out = a_class(tmp_path / "class", ann=book, bob=book, cy=book), tmp_path / "out"
+    run(folder, out, root, unsafe=True, format="gradescope")
+    own = ["feedback/note.html", "results/note.json", "gradescope/bob/note", "gradescope/note/results.json"]
+    for name in own:
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text('{"student": "somebody else"}')
+    bob = [out / name for name in ("feedback/bob.html", "results/bob.json", "gradescope/bob/results.json")]
+    assert all(path.is_file() for path in bob)
+    (folder / "bob.ipynb").unlink()
+    run(folder, out, root, unsafe=True, only=["ann"], regrade=True)
+    assert not [path for path in bob if path.exists()]
+    for name in [*own, "feedback/cy.html", "results/cy.json", "gradescope/cy/results.json"]:
+        assert (out / name).is_file(), name
+
+
+@pytest.mark.usefixtures("pretended")
+def test_no_table_is_out_of_date(tmp_path: Path, root: Path) -> None:
+    book = corpus.student_notebook(corpus.RIGHT)
+    folder, out = a_class(tmp_path / "class", ann=book, bob=book), tmp_path / "out"
+    for name in ("canvas", "moodle", "gradescope"):
+        run(folder, out, root, unsafe=True, format=name)
+    tables = [out / "gradebook_canvas.csv", out / "gradebook_moodle.csv", out / "gradescope/ann/results.json"]
+    assert all(path.is_file() for path in tables), "they still say what is so"
+    a_class(folder, cy=book)
+    (out / "gradescope/ann/results.json").write_text("{}")
+    run(folder, out, root, unsafe=True, format="canvas")
+    assert [path.is_file() for path in tables] == [True, False, False]
+    assert "cy" in tables[0].read_text() and (out / "gradescope/bob/results.json").is_file()
+    (folder / "cy.ipynb").unlink()
+    run(folder, out, root, unsafe=True)
+    assert not tables[0].exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("SyntaxError: expected ':' (2758782738.py, line 1)", "SyntaxError: expected ':' (line 1 of your cell)"),
+        ("IndentationError: bad (<unknown>, line 12)", "IndentationError: bad (line 12 of your cell)"),
+        ("ValueError: see (a.py, line 1)", "ValueError: see (a.py, line 1)"),
+    ],
+)
+def test_a_syntax_error_names_the_line_and_no_made_up_file(said: str, shown: str) -> None:
+    assert grade._shown_error(grade.Ran(error=said)) == shown
+
+
+def test_an_example_has_each_entry_on_its_own_line(tiny: exercise.Assignment) -> None:
+    item = tiny.item("words")
+    got = [{"ok": {"counts": {"a": {"b": 1}, "c": {}}}}] * 2
+    example = grade.judge(tiny, item, grade.Ran(public=got, secret=got), [1001])["example"]
+    assert example["got"] == "{'a': {'b': 1},\n 'c': {}}"
+
+
 def test_the_secret_is_private_and_made_once(tmp_path: Path) -> None:
     first = grade._secret(tmp_path, None)
     assert len(first) == 32 and grade._secret(tmp_path, None) == first

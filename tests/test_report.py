@@ -72,7 +72,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "br", "line", "img"):
+        if tag not in ("meta", "br", "line", "img", "wbr"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -110,7 +110,34 @@ def test_feedback_is_inert_and_says_what_helps() -> None:
 def test_an_unreadable_submission_is_no_zero() -> None:
     page = report.feedback(HEADING, result(status="unreadable", reason="cut <off>", items=[]))
     check_page(page)
-    assert "could not be read" in page and "cut &lt;off&gt;" in page and "not a zero" in page and "0 <span" not in page
+    assert "could not be read.</strong> Cut &lt;off&gt;.</p>" in page and "not a zero" in page and "0 <span" not in page
+
+
+def test_an_error_comes_first_and_a_long_expected_value_is_left_out() -> None:
+    one = result()
+    one["items"][0] |= {"status": "error", "error": "ValueError: it is off"}
+    page = report.feedback(HEADING, one)
+    assert page.index("it is off") < page.index("<dt>expected</dt>") and "alert" not in page
+    for long in ("x" * 200, "[1,\n 2]"):
+        one["items"][0]["example"]["expected"] = long
+        page = report.feedback(HEADING, one)
+        assert "it is off" in page and "<dt>" not in page
+    one["items"][0]["error"] = ""
+    assert "<dd><code>[1,\n 2]</code></dd>" in report.feedback(HEADING, one)
+
+
+def test_lines_of_a_value_are_kept_on_every_page() -> None:
+    one = result()
+    one["items"][0]["example"] |= {"got": "['a',\n 'b']"}
+    assert re.search(r"dd code\{white-space:pre-wrap\}", report.feedback(HEADING, one))
+    test = json.loads(report.gradescope(HEADING, one))["tests"][0]
+    assert "  your answer: ['a',\n                'b']\n" in test["output"]
+
+
+def test_a_right_item_needs_no_example() -> None:
+    right = result()
+    right["items"] = right["items"][1:]
+    assert "<dt>" not in report.feedback(HEADING, right) and "<dt>" in report.feedback(HEADING, result())
 
 
 @pytest.mark.parametrize("sandbox", [True, False])
@@ -126,6 +153,7 @@ def test_every_page_says_where_no_sandbox_was(sandbox: bool) -> None:
         report.gradescope(heading, one),
         report.gradescope(heading, unread),
         report.moodle(heading, [row]),
+        report.canvas(heading, [row]),
     ]
     assert [report.UNSAFE in page for page in pages] == [not sandbox] * len(pages)
     assert report.gradebook(heading, [row]).splitlines()[1].endswith("yes" if sandbox else "NONE")
@@ -143,6 +171,18 @@ def test_the_class_report_counts_what_happened() -> None:
     assert "Negative values cancel." in page and re.search(r'<td class="n">3</td>.*?signed', page)
     assert "cut off" in page and "a &lt;b&gt;flag&lt;/b&gt;" in page and "today &lt;now&gt;" in page
     assert "feedback/s1.html" in page and "feedback/y.html" not in page
+
+
+def test_the_items_table_counts_before_it_names_and_long_ids_may_break() -> None:
+    heading = Heading("tiny", "Tiny", (("a_long_<id>", "Mean size", 2, {}),))
+    rows = [
+        Row(f"s{i}", f"s{i}", "x", "graded", states={"a_long_<id>": state})
+        for i, state in enumerate(["wrong", "no answer", "wrong"])
+    ]
+    page = report.report(heading, rows, {})
+    check_page(page)
+    assert "<th>not solved</th>" in page and ">2 not right yet, 1 no answer</td>" in page
+    assert '<th class="n id">a_<wbr>long_<wbr>&lt;id&gt;</th>' in page and "th.id{white-space:normal}" in page
 
 
 @pytest.mark.parametrize(("totals", "most"), [([0], 0.5), ([0, 3, 3], 3), ([0, 55.5, 100], 100), ([20] * 9, 20)])

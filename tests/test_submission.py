@@ -147,6 +147,11 @@ def test_the_nesting_check_is_quick_on_any_text(text: str) -> None:
     assert time.perf_counter() - began < 3
 
 
+def test_a_cut_file_is_said_to_be_cut_before_the_parser_is_quoted() -> None:
+    with pytest.raises(Unreadable, match=r"^the file is cut off or damaged \(not valid JSON: "):
+        extract(RIGHT[:200], ITEMS)
+
+
 def test_brackets_in_texts_do_not_count() -> None:
     submission.check_nesting(json.dumps({"a": "[" * 5_000 + '"\\' + "{" * 5_000, "b": [[[]]]}))
     with pytest.raises(Unreadable, match="parts"):
@@ -172,6 +177,7 @@ def test_files_links_pipes_and_folders(tmp_path: Path) -> None:
     (folder / "ada.ipynb").write_bytes(RIGHT)
     (folder / "notes.txt").write_text("x")
     (folder / ".hidden.ipynb").write_bytes(RIGHT)
+    (folder / "submission_metadata.yml").write_text("x: 1")  # Gradescope's own
     (folder / "bob").symlink_to(outside)
     (folder / "cy.ipynb").symlink_to(folder / "ada.ipynb")
     os.mkfifo(folder / "dee.ipynb")

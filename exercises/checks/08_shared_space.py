@@ -50,9 +50,10 @@ def probe_tokenize(answer: Any, seed: int) -> dict[str, Any]:
         out[name] = {str(text): row for text, row in zip_longest(some, rows, fillvalue="nothing")}
     try:
         longer = answer([texts[0], f"a large {pick(colours)} {pick(shapes)}"], dict(index), 3)
-        out["four words for three places"] = torch.as_tensor(longer).detach().clone()
+        out["four words for three places"] = f"it returned {torch.as_tensor(longer).tolist()}"
     except Exception as error:
-        out["four words for three places"] = "ValueError" if isinstance(error, ValueError) else type(error).__name__
+        name = "ValueError" if isinstance(error, ValueError) else type(error).__name__
+        out["four words for three places"] = f"it raised {name}"
     return out
 
 

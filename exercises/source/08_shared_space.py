@@ -132,8 +132,10 @@ check("mean_pool")
 def info_nce(image: Tensor, text: Tensor, positive: Tensor, scale: float) -> Tensor:
     """Contrastive loss in both directions, with several true partners.
 
-    image, text  float (B, K): the vectors of B pictures and of their B captions, of any length above 0
-    positive     bool (B, B): [i, j] is True where caption j is true of picture i; its diagonal is True
+    image, text  float (B, K): the vectors of B pictures and of their B captions,
+                 of any length above 0
+    positive     bool (B, B): [i, j] is True where caption j is true of picture i;
+                 its diagonal is True
     scale        a number above 0 that the cosines are multiplied by
 
     Returns a scalar tensor, at least 0.
@@ -214,13 +216,16 @@ check("recall_at_k")
 def attribute_probe(
     seen: Tensor, seen_classes: Tensor, fresh: Tensor, fresh_classes: Tensor, classes: int
 ) -> tuple[Tensor, float]:
-    """A linear reader, fitted by least squares on seen vectors and tried on fresh ones.
+    """A linear reader: fitted by least squares on seen vectors, tried on fresh ones.
 
     seen, fresh                  float (N, K) and (M, K): vectors, N well above K
-    seen_classes, fresh_classes  int64 (N,) and (M,): the true classes, 0 to classes - 1
-    classes                      how many classes there are; the fit may have met fewer
+    seen_classes, fresh_classes  int64 (N,) and (M,): the true classes,
+                                 0 to classes - 1
+    classes                      how many classes there are;
+                                 the fit may have met fewer
 
-    Returns the scores of the fresh vectors, float (M, classes), and the share of them read right, 0 to 1.
+    Returns the scores of the fresh vectors, float (M, classes),
+    and the share of them read right, 0 to 1.
     """
     ### BEGIN SOLUTION
     seen_1 = torch.cat([seen, torch.ones(len(seen), 1)], dim=1)  # (N, K + 1)

@@ -52,9 +52,10 @@ check = checks("09_text2image")
 
 # %% id="mismatched" nbgrader={"schema_version": 3, "grade_id": "mismatched", "grade": false, "solution": true, "locked": false, "task": false}
 def mismatched(captions: list[str]) -> list[str]:
-    """Another caption of the batch for each, the next one that does not follow from it.
+    """Another caption of the batch for each: the next one that does not follow from it.
 
-    captions  B captions of the world, English or Chinese; some may occur twice or say the same
+    captions  B captions of the world, English or Chinese;
+              some may occur twice or say the same
 
     Returns a list of B captions.
     Raises ValueError where all other captions follow from one of them.
@@ -145,12 +146,13 @@ check("gan_cls_d")
 
 # %% id="ca_sample" nbgrader={"schema_version": 3, "grade_id": "ca_sample", "grade": false, "solution": true, "locked": false, "task": false}
 def ca_sample(stats: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw a condition around each caption, and say how far its cloud is from a standard normal one.
+    """A condition drawn around each caption, and how far its cloud is from normal.
 
     stats  float (B, 2 * K): K means, then K logarithms of variances (about -4 to 2)
     noise  float (B, K): standard normal
 
-    Returns the conditions, float (B, K), and the penalty, a scalar tensor, at least 0.
+    Returns the conditions, float (B, K), and the penalty: how far each cloud is from
+    a standard normal one, a scalar tensor, at least 0.
     """
     ### BEGIN SOLUTION
     mean, log_variance = stats.chunk(2, dim=1)  # (B, K) each
@@ -187,7 +189,8 @@ def affine_fuse(h: Tensor, cond: Tensor, weight: Tensor, bias: Tensor) -> Tensor
 
     h       float (B, C, H, W): features of B pictures
     cond    float (B, K): their conditions
-    weight  float (2 * C, K) and bias, float (2 * C,): the linear layer; scales first, then shifts
+    weight  float (2 * C, K): the linear layer; scales first, then shifts
+    bias    float (2 * C,): the layer's bias, in the same order
 
     Returns float (B, C, H, W).
     """
@@ -223,10 +226,12 @@ check("affine_fuse")
 def caption_accuracy(read: Tensor, stated: Tensor) -> dict[str, float]:
     """Shares of pictures that show what their captions state.
 
-    read    int64 (B, 4): what the judge reads: shape, colour, size, place; all at least 0
+    read    int64 (B, 4): what the judge reads: shape, colour, size, place;
+            all at least 0
     stated  int64 (B, 4): what the captions state, -1 where a caption leaves it open
 
-    Returns shares from 0 to 1 under "all", "shape", "colour", "size" and "place"; no entry for what nobody states.
+    Returns shares from 0 to 1 under "all", "shape", "colour", "size" and "place";
+    no entry for what nobody states.
     """
     ### BEGIN SOLUTION
     said = stated >= 0  # (B, 4)
@@ -298,7 +303,7 @@ check("caption_accuracy")
 
 # %% id="mended_step" nbgrader={"schema_version": 3, "grade_id": "mended_step", "grade": false, "solution": true, "locked": false, "task": false}
 def mended_step(G, D, real: Tensor, true: Tensor, wrong: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of a matching-aware text-to-image GAN: the drawn pictures and both losses.
+    """One step of a matching-aware text-to-image GAN: drawn pictures and both losses.
 
     G.body      noise (B, Z) to numbers (B, P), any range
     G.word      text vectors (B, K) to numbers (B, P), any range
@@ -309,7 +314,8 @@ def mended_step(G, D, real: Tensor, true: Tensor, wrong: Tensor, z: Tensor) -> t
     wrong       vectors (B, K) of captions that are false of them
     z           noise (B, Z)
 
-    Returns fake (B, P) in [-1, 1], drawn for the true captions; loss_d and loss_g, scalar tensors to be minimised.
+    Returns fake (B, P) in [-1, 1], drawn for the true captions;
+    loss_d and loss_g, scalar tensors to be minimised.
     """
     ### BEGIN SOLUTION
     def logit(x: Tensor, c: Tensor) -> Tensor:

@@ -13,8 +13,10 @@ from mmcourse import runtime
 SHIPPED = ("judge", "space", "text2image")
 
 
-def report() -> tuple[list[str], bool]:
+def report(no_sandbox: str | None) -> tuple[list[str], bool]:
     """Lines to print, and whether everything that the lessons need is there.
+
+    no_sandbox:  why no sandbox can be built here, as ``sandbox.why_not`` says; None where it can.
 
     A missing option (a browser, bubblewrap, a GPU) is told with its cure and does not count as ill.
     """
@@ -42,11 +44,16 @@ def report() -> tuple[list[str], bool]:
         lines.append(text)
     if sys.platform.startswith("linux"):
         lines.append(_program("bubblewrap", ("bwrap",), "grading untrusted submissions", "apt install bubblewrap"))
+        if no_sandbox is None:
+            lines.append("sandbox     works; you can grade")
+        elif shutil.which("bwrap"):
+            lines.append(f"sandbox     cannot be built, so nothing can be graded: {no_sandbox}")
     else:
         lines.append("bubblewrap  not for this system; untrusted submissions can be graded on Linux only")
     browsers = ("chromium", "chromium-browser", "google-chrome")
     lines.append(_program("chromium", browsers, "the browser tests (not the course)", "apt install chromium"))
-    lines.append("well: the lessons can run" if healthy else "not well: see the lines in capitals above")
+    well = "well: the lessons can run" + (", but grading cannot" if no_sandbox is not None else "")
+    lines.append(well if healthy else "not well: see the lines in capitals above")
     return lines, healthy
 
 

@@ -12,6 +12,7 @@ import ast
 import builtins
 import contextlib
 import dis
+import functools
 import hashlib
 import html
 import inspect
@@ -24,6 +25,7 @@ import re
 import sys
 import textwrap
 import time
+import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -372,7 +374,7 @@ def _compare(expected: Any, got: Any, path: str, rule: _Rule) -> Difference | No
         return _compare_tensors(expected, got, path, rule)
     if wanted in ("none", "bool", "int", "str") and expected == got:
         return None
-    return differ("not the same")
+    return differ(f"expected {show(expected, 120)}, got {show(got, 120)}")
 
 
 def _compare_floats(expected: Any, got: Any, path: str, rule: _Rule) -> Difference | None:
@@ -387,8 +389,10 @@ def _compare_floats(expected: Any, got: Any, path: str, rule: _Rule) -> Differen
 
 def _how_far(want: float, have: float) -> str:
     if have != have:
-        return "NaN equals nothing"
-    return f"off by {abs(have - want):.3g}" if math.isfinite(want) and math.isfinite(have) else "not the same"
+        return "it is not a number (NaN)"
+    if math.isfinite(want) and math.isfinite(have):
+        return f"off by {abs(have - want):.3g}"
+    return "it is infinite" if math.isfinite(want) else f"expected {want:.6g}, got {have:.6g}"
 
 
 def _compare_lists(expected: list, got: list, path: str, rule: _Rule) -> Difference | None:
@@ -545,6 +549,29 @@ def show(value: Any, limit: int = 300) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def lay_out(value: Any, limit: int = 500) -> str:
+    """An encoded value as short text, with each entry of a list or dict, or each row of a tensor, on its own line.
+
+    Lists of numbers stay on one line.
+    """
+    kind = _kind(value)
+    if kind == "tensor" and len(value["shape"]) > 1:
+        return show(value, limit).replace(": [", ":\n[", 1).replace("], [", "],\n [")
+    inside = value if kind == "list" else list(_inside(value).values()) if kind == "dict" else []
+    if len(inside) < 2 or all(_kind(inner) in ("none", "bool", "int", "float") for inner in inside):
+        return show(value, limit)
+    pairs = [("", inner) for inner in value] if kind == "list" else [(k, v) for k, v in _inside(value).items()]
+    lines: list[str] = []
+    for name, inner in pairs[:limit]:
+        left = limit - sum(map(len, lines)) - 2 * len(lines)
+        if left < 20:
+            lines.append("...")
+            break
+        lines.append((repr(name[:60]) + ": " if kind == "dict" else "") + show(inner, left))
+    opening, closing = "[]" if kind == "list" else "{}"
+    return opening + ",\n ".join(lines) + closing
+
+
 def _pieces(value: Any, depth: int) -> Iterator[str]:
     kind = _kind(value)
     if kind == "none" or kind == "bool":
@@ -620,6 +647,11 @@ def probe_source(item: Item) -> str:
     place = f"the probe of item {item.id!r}"
     if not isinstance(probe, types.FunctionType) or probe.__name__ == "<lambda>":
         raise ValueError(f"{place}: expected a function made by def, got {_type_name(probe)}.")
+    return _function_source(probe, place)
+
+
+@functools.lru_cache(maxsize=256)
+def _function_source(probe: types.FunctionType, place: str) -> str:
     try:
         linecache.checkcache(probe.__code__.co_filename)
         text = textwrap.dedent(inspect.getsource(probe))
@@ -780,7 +812,7 @@ def _compare_runs(expected: dict, got: Any, rule: _Rule, example: str) -> Differ
     wanted = show(values[shown]) if values else "nothing"
     kind = _run_kind(got)
     if kind == "error":
-        return Difference(shown, wanted, _error_line(got), "it raises an error; call it yourself to see where")
+        return Difference(shown, wanted, _error_line(got), "it raises an error")
     if kind == "malformed":
         return Difference(shown, wanted, "nothing", "no answer came")
     for key in sorted(values, key=lambda key: key != shown):  # stable: the example, then the others in their order
@@ -880,7 +912,10 @@ def course_root() -> Path:
     for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
         if (folder / "exercises" / "source").is_dir():
             return folder
-    raise ValueError(f"expected a checkout of the course with exercises/source at {here} or above, found none.")
+    raise ValueError(
+        f"expected a checkout of the course with exercises/source at {here} or above, found none. "
+        "Run this inside a clone of the course."
+    )
 
 
 def load_assignment(name: str, root: Path | None = None) -> Assignment:
@@ -1206,7 +1241,12 @@ class Check:
             got = [run_probe(probe, space[entry["answer"]], seed) for seed in entry["seeds"]]
         seconds = time.perf_counter() - began
         verdict = diagnose(self.frozen, item_id, entry["seeds"], got)
-        rows = [*_verdict_rows(entry, verdict, got), threshold]
+        rows = _verdict_rows(entry, verdict, got)
+        if not verdict.right and _run_kind(got[verdict.seed_index]) == "error":
+            with _kept_randomness():
+                where = _where(probe, space[entry["answer"]], entry["seeds"][verdict.seed_index])
+            rows.insert(-1, ("where", where))
+        rows.append(threshold)
         if seconds > entry["seconds"]:
             rows.append(("slow", f"it took {seconds:.1f} s; the grader stops after {entry['seconds']:g} s"))
         if verdict.right:
@@ -1232,7 +1272,8 @@ class Result:
 
     def __repr__(self) -> str:
         width = max(len(label) for label, _ in self.rows)
-        return "\n".join([self.headline, *(f"  {label:<{width}}  {text}" for label, text in self.rows)])
+        rows = ((label, text.replace("\n", "\n" + " " * (width + 4))) for label, text in self.rows)
+        return "\n".join([self.headline, *(f"  {label:<{width}}  {text}" for label, text in rows)])
 
     def _repr_html_(self) -> str:
         colour = {"right": "#2e9d4f", "wrong": "#d9772b"}.get(self.state, "#8a8f98")
@@ -1250,30 +1291,71 @@ class Result:
 
 
 def _threshold(entry: Mapping[str, Any]) -> str:
-    seeds = ", ".join(str(seed) for seed in entry["seeds"])
     points = f"{entry['points']} point{'s' if entry['points'] != 1 else ''}"
-    return (
-        f"{points}, for an answer that is right on every seed (here {seeds}; the grader draws others); "
-        f"floats may be off by {entry['atol']:g} + {entry['rtol']:g} of the expected size"
-    )
+    count = len(entry["seeds"])
+    says = f"{points}, for an answer that is right on every set of inputs ({count} here; the grader draws others)"
+    if not entry["rtol"] or not any(map(_has_float, entry["expected"])):
+        return says
+    return f"{says}; numbers may differ by one part in {round(1 / entry['rtol']):,}"
+
+
+def _has_float(value: Any) -> bool:
+    """Whether there is a number in encoded data that may differ by the tolerance."""
+    if type(value) is dict:
+        if _kind(value) == "tensor":
+            return value["tensor"] in ("float", "complex")
+        return _kind(value) == "float" or any(map(_has_float, value.values()))
+    return type(value) is float or (type(value) is list and any(map(_has_float, value)))
+
+
+def _where(probe: Callable[[Any, int], Mapping[str, Any]], answer: Any, seed: int) -> str:
+    """The last line of an answer's own cell that an error went through. Calls the probe again; never raises."""
+    try:
+        try:
+            probe(answer, seed)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            frames = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
+        else:
+            return "nowhere, when it was called a second time; does it depend on anything but its inputs?"
+        file = _code_file(answer)
+        lines = [line for name, line in frames if name == file]
+        if not lines:
+            return "not in a line of its own; look at the arguments that it takes and at what it returns"
+        text = _words(linecache.getline(file, lines[-1]).strip(), 120)
+        return f"line {lines[-1]} of its cell" + (f": {text}" if text else "")
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return "it cannot be told"
+
+
+def _code_file(answer: Any) -> str:
+    """The file name that the code of a function, or of a class's methods, was compiled with."""
+    if isinstance(answer, type):
+        answer = next(value for value in vars(answer).values() if isinstance(value, types.FunctionType))
+    return str(answer.__code__.co_filename)
 
 
 def _verdict_rows(entry: Mapping[str, Any], verdict: Verdict, got: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """What came, what was expected, why it differs, and the sentence that helps."""
     count = len(entry["seeds"])
     if verdict.right or verdict.difference is None:
-        return [("checked", f"{count} of {count} seeds")]
+        return [("checked", f"right on {count} of {count} sets of inputs")]
     found, index = verdict.difference, verdict.seed_index
     values, came = entry["expected"][index]["ok"], got[index].get("ok", {})
     tops = [key for key in values if re.fullmatch(re.escape(_words(key, 40)) + r"([.\[].*)?", found.path, re.DOTALL)]
     key = tops[0] if tops else ""
-    pair = (show(came[key]), show(values[key])) if key in came else (found.got, found.expected)
+    mine = lay_out(came[key]) if key in came else found.got
+    theirs = lay_out(values[key]) if key else found.expected
     name = f" ({_words(key, 40)})" if key else ""
     where = f"{found.path}: " if found.path != key else ""
     rows = [("hint", verdict.sentence)] if verdict.sentence else []
-    rows += [(f"came{name}", pair[0]), (f"expected{name}", pair[1]), ("difference", where + found.why)]
+    rows += [(f"your answer{name}", mine), (f"expected{name}", theirs), ("difference", where + found.why)]
     right = round(verdict.share * count)
-    return [*rows, ("checked", f"right on {right} of {count} seeds, shown: seed {entry['seeds'][index]}")]
+    shown = {0: "the first", 1: "the second"}.get(index, f"number {index + 1}")
+    return [*rows, ("checked", f"right on {right} of {count} sets of inputs, shown: {shown}")]
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import difflib
-import functools
 import hashlib
 import hmac
 import importlib.metadata
@@ -134,7 +133,9 @@ def grade(
         raise ValueError("out: expected another folder than the submissions'.")
     if scheduler is None and not unsafe:
         _expect_sandbox()
-    loaded = exercise.load_assignment(assignment, root)
+    _keep_folder_off_the_path()
+    place = _trusted_place(root, submissions)
+    loaded = exercise.load_assignment(assignment, place)
     entries = submission.find(submissions, assignment, leave_out=out)
     if not entries:
         raise ValueError(f"submissions: {str(submissions)!r} holds no file and no folder; expected one per student.")
@@ -143,8 +144,7 @@ def grade(
     with _locked(out):
         _sweep(out)
         secret = _secret(out, seed_file)
-        place = str(root or exercise.course_root())
-        job = Job(assignment, place, loaded.digest, secret, unsafe, limits)
+        job = Job(assignment, str(place), loaded.digest, secret, unsafe, limits)
         summary = Summary()
         kept = {entry.student for entry in wanted if _is_kept(job, entry, out)}
         todo = [entry for entry in wanted if regrade or entry.student not in kept]
@@ -156,6 +156,22 @@ def grade(
             summary.interrupted = True
         _write_derived(loaded, job, entries, out, summary, format=format, scheduler=scheduler)
     return summary
+
+
+def _keep_folder_off_the_path() -> None:
+    """A Python that is started from here on imports nothing from the folder that the teacher stands in."""
+    os.environ["PYTHONSAFEPATH"] = "1"
+
+
+def _trusted_place(root: Path | None, submissions: Path) -> Path:
+    """Where the exercises are read from. Their checks run with the teacher's rights, so no student may bring them."""
+    place, handed_in = (root or exercise.course_root()).resolve(), submissions.resolve()
+    if place.is_relative_to(handed_in):
+        raise ValueError(
+            f"the exercises would be read from {str(place)!r}, which lies in the folder of submissions, and their "
+            "checks would run with your rights. Run this from elsewhere, such as your clone of the course."
+        )
+    return place
 
 
 def _expect_sandbox() -> None:
@@ -396,7 +412,7 @@ def preload(assignment: Assignment) -> tuple[str, ...]:
     """What a warm start imports. One for an assignment that never speaks of torch is up in a fraction of the time."""
     from mmcourse.course.sandbox import PRELOAD
 
-    texts = [assignment.setup, *assignment.references.values(), *map(_probe_source, assignment.items)]
+    texts = [assignment.setup, *assignment.references.values(), *map(exercise.probe_source, assignment.items)]
     torch = any("torch" in text for text in texts)
     return tuple(name for name in PRELOAD if torch or name.split(".")[0] != "torch")
 
@@ -503,7 +519,7 @@ def _():
     import json
     from IPython.display import publish_display_data
     from mmcourse.course.exercise import load_probe, run_probe
-    probe, space = load_probe({_probe_source(item)!r}), globals()
+    probe, space = load_probe({exercise.probe_source(item)!r}), globals()
     stopped = space.setdefault("_mmcourse_stopped", set())
     if {item.id!r} in stopped:
         return
@@ -516,11 +532,6 @@ def _():
     publish_display_data({{{ANSWERS!r}: json.dumps(got)}}, metadata={{"nonce": {nonce!r}}})
 _()
 """.strip()
-
-
-@functools.lru_cache(maxsize=64)
-def _probe_source(item: Item) -> str:
-    return exercise.probe_source(item)
 
 
 def _collect(
@@ -640,10 +651,10 @@ def _example(
     run = got[index] if index < len(got) else None
     values = run.get("ok") if isinstance(run, dict) else None
     here = values[key] if isinstance(values, dict) and key in values else None
-    came = exercise.show(here) if here is not None else (difference.got if difference else "nothing")
+    came = exercise.lay_out(here) if here is not None else (difference.got if difference else "nothing")
     where = f"{difference.path}: " if difference and difference.path not in ("", key) else ""
     why = where + difference.why if difference else ""
-    return {"name": key, "got": came, "expected": exercise.show(expected.get(key)), "why": why}
+    return {"name": key, "got": came, "expected": exercise.lay_out(expected.get(key)), "why": why}
 
 
 def _shown_error(ran: Ran) -> str:
@@ -657,6 +668,8 @@ def _shown_error(ran: Ran) -> str:
             and isinstance(run.get("text"), str)
         ):
             text = f"{run['error']}: {run['text']}"
+    if text.startswith(("SyntaxError", "IndentationError", "TabError")):
+        text = re.sub(r"\((?:[^()\s]+\.py|<[^<>]*>), line (\d+)\)", r"(line \1 of your cell)", text)
     return "\n".join(submission.printable(line, 200) for line in text.strip().splitlines()[:6])
 
 
@@ -924,6 +937,7 @@ def _write_derived(
     """Write the tables and pages anew from the results on disk, one result in memory at a time."""
     heading = heading_of(assignment, not job.unsafe)
     (out / "feedback").mkdir(exist_ok=True)
+    _remove_leftovers(out, {entry.student for entry in entries})
     rows = []
     for entry in entries:
         result = _load_result(out, entry.student)
@@ -931,22 +945,60 @@ def _write_derived(
         if result is None or stale or (result["key"] and result["key"] != result_key(job, entry, result["sha256"])):
             rows.append(report.Row(entry.student, entry.shown, entry.file, "not graded", "not graded yet"))
             (out / "feedback" / f"{entry.student}.html").unlink(missing_ok=True)
+            _remove_gradescope(out, entry.student)
             continue
         rows.append(report.row_of(result))
         write_whole(out / "feedback" / f"{entry.student}.html", report.feedback(heading, result))
+        path, text = out / "gradescope" / entry.student / "results.json", report.gradescope(heading, result)
         if format == "gradescope":
-            folder = out / "gradescope" / entry.student
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / "results.json", report.gradescope(heading, result))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, text)
+        elif _is_stale(path, text):
+            _remove_gradescope(out, entry.student)
     write_whole(out / "gradebook.csv", report.gradebook(heading, rows))
-    if format in ("canvas", "moodle"):
-        table = report.canvas(heading, rows) if format == "canvas" else report.moodle(heading, rows)
-        write_whole(out / f"gradebook_{format}.csv", table)
+    for other, table in (("canvas", report.canvas), ("moodle", report.moodle)):
+        path, text = out / f"gradebook_{other}.csv", table(heading, rows)
+        if format == other:
+            write_whole(path, text)
+        elif _is_stale(path, text):
+            path.unlink()
     summary.rows = rows
     summary.unfinished = sum(row.status == "not graded" for row in rows)
     about = _about(job, scheduler)
     write_whole(out / "report.html", report.report(heading, rows, about, unfinished=summary.unfinished))
     summary.lines = _say(heading, summary, out, format)
+
+
+def _remove_leftovers(out: Path, students: set[str]) -> None:
+    """Remove what an earlier run wrote for students who are gone.
+
+    A student who is gone is known by a result of ours under that name; nothing else in the folder is touched.
+    """
+    for path in sorted((out / "results").glob("*.json")):
+        if path.stem not in students and _is_ours(path):
+            _remove_gradescope(out, path.stem)
+            (out / "feedback" / f"{path.stem}.html").unlink(missing_ok=True)
+            path.unlink()
+
+
+def _is_stale(path: Path, text: str) -> bool:
+    """Whether a table of an earlier run, which was not asked for now, is there and says something else."""
+    return path.is_file() and path.read_bytes() != text.encode("utf-8", errors="replace")
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(result, dict) and result.get("student") == path.stem and {"version", "key"} <= result.keys()
+
+
+def _remove_gradescope(out: Path, student: str) -> None:
+    (out / "gradescope" / student / "results.json").unlink(missing_ok=True)
+    for folder in (out / "gradescope" / student, out / "gradescope"):
+        with contextlib.suppress(OSError):  # it is not there, or holds something else
+            folder.rmdir()
 
 
 def _about(job: Job, scheduler: str | None) -> dict[str, str]:

@@ -23,6 +23,7 @@ UNSAFE = (
     "Graded without a sandbox. The code that was handed in ran with the rights of whoever graded it; "
     "scores and files may have been tampered with."
 )
+LINE = 90  # characters of a page's line
 STATUS = {
     "right": "right",
     "wrong": "not right yet",
@@ -147,7 +148,8 @@ def canvas(heading: Heading, rows: Sequence[Row]) -> str:
     """A file for Canvas' gradebook import: one column for the assignment, a row with the points possible.
 
     Canvas looks students up by ID, then by SIS IDs, then by name. The ID is filled in where the file's name is one
-    that Canvas gave to a downloaded submission (``name_[LATE_]student_submission_file``).
+    that Canvas gave to a downloaded submission (``name_[LATE_]student_submission_file``). The import reads nothing of
+    the column Section, so that is where a warning stands.
     """
     lines: list[list[object]] = [
         ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", heading.title],
@@ -156,7 +158,16 @@ def canvas(heading: Heading, rows: Sequence[Row]) -> str:
     for row in rows:
         name, known = _canvas_id(row.shown)
         safe = re.sub("Points Possible", "Points-Possible", name, flags=re.IGNORECASE)
-        lines.append([safe, known, "", "" if known else safe, "", row.total if row.status == "graded" else ""])
+        lines.append(
+            [
+                safe,
+                known,
+                "",
+                "" if known else safe,
+                "" if row.sandbox else UNSAFE,
+                row.total if row.status == "graded" else "",
+            ]
+        )
     return table(lines)
 
 
@@ -252,11 +263,16 @@ def _plain(item: Mapping[str, Any]) -> list[str]:
     lines = [item["sentence"]]
     example = item.get("example")
     if example:
-        came = [] if item.get("error") else [f"  your answer: {example['got']}"]
-        lines += [f"{example['name']}:", *came, f"  expected:    {example['expected']}"]
+        came = [] if item.get("error") else [f"  your answer: {_hang(example['got'])}"]
+        lines += [f"{example['name']}:", *came, f"  expected:    {_hang(example['expected'])}"]
     if item.get("error"):
         lines.append(f"error: {item['error']}")
     return lines
+
+
+def _hang(text: str) -> str:
+    """Lines after the first stand below it."""
+    return text.replace("\n", "\n" + " " * 15)
 
 
 # ---- pages
@@ -282,6 +298,7 @@ padding:.85rem 1rem;margin:.9rem 0}
 .note{background:var(--warnback);color:var(--warn);border-radius:.5rem;padding:.7rem 1rem;margin:1rem 0}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.3rem .9rem;margin:.7rem 0 0}
 dt{color:var(--soft)}dd{margin:0}
+dd code{white-space:pre-wrap}
 code,pre{font:.875rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 pre{margin:.6rem 0 0;padding:.6rem .8rem;background:var(--paper);border:1px solid var(--line);border-radius:.4rem;
 white-space:pre-wrap}
@@ -289,8 +306,8 @@ white-space:pre-wrap}
 td:first-child:not(.n){min-width:7.5rem}td.long{min-width:12rem}td.m,th.n,td.n{width:1%}
 td.long,.name{max-width:26rem}
 th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
-th{color:var(--soft);font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;
-white-space:nowrap}a{color:inherit}svg{display:block;width:100%;min-width:32rem;height:auto}
+th{color:var(--soft);font-weight:600;white-space:nowrap}th.id{white-space:normal}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.n{white-space:nowrap}
+a{color:inherit}svg{display:block;width:100%;min-width:32rem;height:auto}
 svg text{fill:var(--soft);font:12px system-ui,sans-serif}svg rect.b{fill:var(--bar)}svg line{stroke:var(--line)}
 .meter{background:var(--line);border-radius:.3rem;height:.55rem;width:7rem;overflow:hidden;margin-top:.45rem}
 .meter i{display:block;height:100%;background:var(--bar)}
@@ -336,9 +353,11 @@ def feedback(heading: Heading, result: Mapping[str, Any]) -> str:
     parts.append(_unsafe_note(result.get("sandbox", True)))
     if result["status"] != "graded":
         word = {"unreadable": "This submission could not be read", "failed": "This submission could not be graded"}
+        reason = result.get("reason", "").rstrip(".")
         parts.append(
             f'<p class="score">no score</p><p class="note"><strong>{word[result["status"]]}.</strong> '
-            f"{_e(result.get('reason', ''))}.</p><p>This is not a zero. Please hand in the notebook again, or ask.</p>"
+            f"{_e(reason[:1].upper() + reason[1:])}.</p>"
+            "<p>This is not a zero. Please hand in the notebook again, or ask.</p>"
         )
     else:
         total = sum(item["points"] for item in result["items"])
@@ -361,17 +380,17 @@ def _item_card(item: Mapping[str, Any]) -> str:
     ]
     if item["sentence"] and kind == "wrong":
         parts.append(f"<p>{_sentence(item['sentence'])}</p>")
+    if item.get("error"):
+        parts.append(f"<pre>{_e(item['error'])}</pre>")
     example = item.get("example")
-    if example:
-        rows = [("example", example["name"], True)]
-        rows += [("expected", example["expected"], True)] if kind == "wrong" else []
+    short = example and len(example["expected"]) <= LINE and "\n" not in example["expected"]
+    if example and kind == "wrong" and (short or not item.get("error")):
+        rows = [("example", example["name"], True), ("expected", example["expected"], True)]
         if not item.get("error"):
             rows[1:1] = [("your answer", example["got"], True)]
             rows += [("difference", example["why"], False)] if example.get("why") else []
         cells = (f"<dt>{a}</dt><dd>{f'<code>{_e(b)}</code>' if code else _e(b)}</dd>" for a, b, code in rows)
         parts.append(f"<dl>{''.join(cells)}</dl>")
-    if item.get("error"):
-        parts.append(f"<pre>{_e(item['error'])}</pre>")
     return "".join(parts) + "</section>"
 
 
@@ -462,7 +481,7 @@ def _items(heading: Heading, graded: Sequence[Row]) -> str:
     for name, title, points, _ in heading.items:
         states = Counter(row.states.get(name, "missing") for row in graded)
         solved = states.pop("right", 0)
-        others = ", ".join(f"{STATUS.get(state, state)} {count}" for state, count in states.most_common())
+        others = ", ".join(f"{count} {STATUS.get(state, state)}" for state, count in states.most_common())
         nobody += [title] if not solved else []
         lines.append(
             f'<tr><td>{_e(title)}<div class="soft small">{_e(name)}</div></td><td class="n">{points}</td>'
@@ -471,7 +490,7 @@ def _items(heading: Heading, graded: Sequence[Row]) -> str:
         )
     note = f'<p class="note">Nobody solved: {_e(", ".join(nobody))}.</p>' if nobody else ""
     head = (
-        '<tr><th>item</th><th class="n">points</th><th class="n">solved</th><th class="m"></th><th>the others</th></tr>'
+        '<tr><th>item</th><th class="n">points</th><th class="n">solved</th><th class="m"></th><th>not solved</th></tr>'
     )
     return f'{note}<div class="scroll"><table>{head}{"".join(lines)}</table></div>'
 
@@ -514,7 +533,8 @@ def _flags(rows: Sequence[Row]) -> str:
 
 
 def _students(heading: Heading, rows: Sequence[Row]) -> str:
-    head = "".join(f'<th class="n">{_e(name)}</th>' for name, _, _, _ in heading.items)
+    ids = (_e(name).replace("_", "_<wbr>") for name, _, _, _ in heading.items)  # a long id may be broken
+    head = "".join(f'<th class="n id">{name}</th>' for name in ids)
     lines = []
     for row in rows:
         if row.status == "graded":

@@ -23,6 +23,7 @@ MAX_DEPTH = 100  # brackets within brackets; a notebook needs about ten
 MAX_BRACKETS = 400_000  # lists and objects in a file; a long notebook has some thousands
 MAX_SOURCE = 200_000  # characters of one answer
 MAX_NAME = 80
+GRADESCOPE = "submission_metadata.yml"  # beside the submissions of an export; no student's
 FOLDER_DEPTH = 3  # student/assignment/notebook, and one to spare
 MAX_FILES = 1_000  # looked at in one student's folder
 
@@ -100,6 +101,7 @@ class Submission:
 def find(folder: Path, assignment: str, *, leave_out: Path | None = None) -> list[Entry]:
     """Every submission of a folder: one per visible file, one per folder (a student's), sorted by name.
 
+    Gradescope's own ``submission_metadata.yml`` is left out.
     A folder with several notebooks counts where exactly one of them has the assignment's name. Links, archives, pipes
     and devices are listed with their problem and never opened. ``leave_out`` is a folder that is not a student's.
     Raises ``ValueError`` where ``folder`` is not a folder.
@@ -111,7 +113,7 @@ def find(folder: Path, assignment: str, *, leave_out: Path | None = None) -> lis
     found: list[tuple[str, Path | None, str]] = []
     for entry in sorted(os.scandir(root), key=lambda e: os.fsencode(e.name)):
         path = Path(entry.path)
-        if entry.name.startswith(".") or entry.name == "__MACOSX" or path == skip:
+        if entry.name.startswith(".") or entry.name in ("__MACOSX", GRADESCOPE) or path == skip:
             continue
         if entry.is_symlink():
             found.append((entry.name, None, "it is a link, and links are not followed; hand in the file itself"))
@@ -272,9 +274,7 @@ def parse(data: bytes) -> list[dict[str, Any]]:
     try:
         book = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(
-            f"the file is not valid JSON ({printable(str(error), 120)}); it is cut off or damaged"
-        ) from None
+        raise Unreadable(f"the file is cut off or damaged (not valid JSON: {printable(str(error), 120)})") from None
     if not isinstance(book, dict):
         raise Unreadable("the file is JSON, but not a notebook")
     version = book.get("nbformat")
