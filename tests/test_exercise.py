@@ -900,6 +900,7 @@ def say(check: e.Check, answer=None, item_id: str = "roll") -> e.Result:
         (5, "wrong", ["TypeError: 'int' object is not callable"]),
         (Liar(), "wrong", ["TypeError"]),
     ],
+    ids=["right", "nothing", "known", "wrong", "raises", "script", "number", "liar"],
 )
 def test_a_check_says_what_is_so_with_the_threshold_and_escaped(small, answer, state, words):
     result = say(e.Check(e.freeze(small)), answer)

@@ -203,8 +203,8 @@ def test_live_panel_redraws_in_place_and_ends(page, lab):
     snapshot(page, "panel-1-running")
     early = figure.get_attribute("src")
     page.get_by_text("finished at step").wait_for()
-    figure.first.scroll_into_view_if_needed()
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(500)  # the last picture may still take the place of the one before
+    figure.first.evaluate("image => image.scrollIntoView()")
     snapshot(page, "panel-2-finished")
     assert figure.count() == 1, "the figure was added again and not redrawn in place"
     assert figure.get_attribute("src") != early
