@@ -70,6 +70,23 @@ def rows() -> list[tuple[str, str, str]]:
         best = max(speed["by_batch"].values(), key=lambda row: row["median"])
         what = f"{best['median']:,} pictures a second"
         out.append(("the world, 32x32, best batch size", what, f"{speed['threads']} threads"))
+    beside = read("results/grading_throughput.json")
+    if beside:
+        times, seconds = beside["times_nbgraders_throughput"]["by_medians"], beside["median_seconds"]["mmcourse"]
+        what = f"{times:.1f} times nbgrader's throughput, sandbox and cold start included"
+        out.append(("grading a class of 30, two cores", what, f"{seconds:.0f} s"))
+    odd = read("results/grading_corpus.json")
+    if odd:
+        ours, theirs = odd["verdicts"]["ours"], odd["verdicts"]["nbgrader"]
+        n = len(odd["cases"])
+        what = f"{ours.get('as it should be', 0)} as they should be, {ours.get('above', 0)} above the honest score"
+        other = f"nbgrader: {theirs.get('as it should be', 0)} and {theirs.get('above', 0)}"
+        out.append((f"{n} odd and hostile submissions", what, other))
+    large = read("results/grading_large_class.json")
+    if large:
+        same = "the same gradebook" if large["same_gradebook"] else "another gradebook"
+        what = f"{same} after {large['kills']} kills; parent at most {large['parent_highest_mb']:.0f} MB"
+        out.append((f"a class of {large['students']:,}", what, f"{large['seconds']['whole'] / 60:.0f} min"))
     out.append(("everything on a GPU", "not yet measured", ""))
     return out
 

@@ -671,38 +671,14 @@ def test_without_a_sandbox_every_page_says_so(tmp_path: Path, root: Path) -> Non
 
 @needs_sandbox
 @pytest.mark.slow
-def test_a_thousand_submissions_and_three_kills(tmp_path: Path, root: Path) -> None:
+def test_a_thousand_submissions_and_three_kills(tmp_path: Path) -> None:
     """Bounded memory in the parent, and an identical gradebook."""
-    folder = tmp_path / "class"
-    for i in range(1000):
-        answers = {k: (corpus.RIGHT if (i >> b) & 1 else corpus.WRONG)[k] for b, k in enumerate(corpus.POINTS)}
-        answers["mean"] += f"\n# {i}"
-        a_class(folder, **{f"s{i:04d}": corpus.student_notebook(answers)})
-    (folder / "s0500.ipynb").write_bytes(corpus.dumps(corpus.with_answer("shift", corpus._FLOOD)))
-    jobs, peaks = 2, []
-    outs = [tmp_path / "whole", tmp_path / "cut"]
-    for out in outs:
-        out.mkdir()
-        (out / ".secret").write_bytes(b"s" * 32)
-    for out, stops in ((outs[1], (150, 400, 800, None)), (outs[0], (None,))):
-        for stop in stops:
-            process = start(tmp_path, folder, out, root, jobs)
-            parent = psutil.Process(process.pid)
-            while process.poll() is None:
-                try:
-                    peaks.append(parent.memory_info().rss)
-                except psutil.Error:
-                    break
-                if stop and len(list((out / "results").glob("*.json"))) >= stop:
-                    os.kill(process.pid, signal.SIGKILL)
-                    break
-                time.sleep(0.2)
-            text, errors = process.communicate(timeout=60)
-            assert stop or process.returncode == 0, text + errors
-    assert (outs[0] / "gradebook.csv").read_bytes() == (outs[1] / "gradebook.csv").read_bytes()
-    assert len(results(outs[1])) == 1000
-    print(f"the parent's memory at its highest: {max(peaks) / 1e6:.0f} MB")
-    assert max(peaks) < 1_000_000_000
+    from benchmarks import large_class
+
+    table = large_class.measure(1000, tmp_path)
+    assert table["same_gradebook"] and table["results"] == [1000, 1000] and table["rows"] == 1000
+    assert table["kills"] == 3
+    assert table["parent_highest_mb"] < 1000
 
 
 @needs_sandbox
