@@ -89,8 +89,11 @@ class CaptionPool:
     def pick(self, n: int, g: torch.Generator, *, pairs: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Labels (n, 8) of imagined scenes, true captions' vectors (n, K) and wrong captions' vectors (n, K).
 
-        The last ``pairs`` captions are the first ones again, with other scenes.
+        The last ``pairs`` captions are the first ones again, with other scenes. Raises ``ValueError`` where more than
+        half of the batch would be twins.
         """
+        if not 0 <= 2 * pairs <= n:
+            raise ValueError(f"pairs: expected 0 to {n // 2} in a batch of {n}, got {pairs}.")
         rows = torch.randint(len(self.labels), (n,), generator=g, device=g.device)
         rows[n - pairs :] = rows[:pairs]
         labels = world.imagine(self.statements[rows], g)

@@ -122,15 +122,26 @@ def results(name: str) -> dict[str, Any]:
     raise ValueError(f"results: there is no table {name!r}; there are {', '.join(known) or 'none'}.")
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write under a temporary name in the same folder, flush to the disk, then rename: the file is there whole, or as
+    it was. What cannot be written leaves no temporary file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_results(name: str, table: dict[str, Any]) -> Path:
     """Write ``results/NAME.json`` with the machine's name in it: to a temporary name first, then renamed."""
     import json
 
     path = ROOT / "results" / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(
-        json.dumps({"machine": machine(), **table}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    temporary.replace(path)
+    text = json.dumps({"machine": machine(), **table}, indent=1, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode("utf-8"))
     return path

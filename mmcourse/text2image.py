@@ -169,7 +169,7 @@ class Recipe:
         return dict(json.loads(json.dumps(asdict(self))))
 
 
-#: One entry a profile; "cpu_two" learns one and two things, which needs five minutes on two cores.
+#: One entry a profile; "cpu_two" learns one and two things, and takes more than three times as many steps.
 PROFILES = {
     "quick": Recipe(
         captions=1000, help=3.0, help_until=2.0, config=_run(150, lr=1.5e-3, gamma=0.3, calm=1.0, ema=0.95)

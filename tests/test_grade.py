@@ -591,14 +591,14 @@ def test_the_secret_is_private_and_made_once(tmp_path: Path) -> None:
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.json"
-    grade.write_whole(path, "first")
+    grade.write_text(path, "first")
 
     def fail(handle: int) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
-        grade.write_whole(path, "second, cut off")
+        grade.write_text(path, "second, cut off")
     assert path.read_text() == "first"
 
 

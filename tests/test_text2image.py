@@ -95,6 +95,8 @@ def test_the_pool_never_lies(space: Space) -> None:
     stated = world.statements(texts)
     assert not world.holds_out(stated).any() and not world.holds_out(pool.labels).any()
     g = torch.Generator().manual_seed(0)
+    with pytest.raises(ValueError, match="pairs: expected 0 to 4"):
+        pool.pick(8, g, pairs=5)
     for _ in range(20):
         labels, true, wrong = pool.pick(64, g)
         assert not world.holds_out(labels).any()
@@ -275,6 +277,9 @@ def test_noise_varies_what_the_caption_leaves_open() -> None:
     assert metrics.diversity(pictures) > 0.02
     again = painter.draw(["a large red circle"] * 16, torch.Generator().manual_seed(0))
     assert torch.equal(pictures, again)
+    written = card("text2image")["figures"]["openness"]
+    for name, found in metrics.openness(painter.draw, load(Judge, "judge"), seed=3).items():
+        assert found == pytest.approx(written[name], abs=0.08) and found > 0.4, name
 
 
 def test_bad_prompts_are_refused_with_help() -> None:

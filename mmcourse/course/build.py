@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmcourse.runtime import write_whole
+
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
@@ -270,7 +272,7 @@ def build_folder(source_dir: Path, target_dir: Path, *, parameters: bool = True)
     changed = [target for target, data in built.items() if not _holds(target, data)]
     target_dir.mkdir(parents=True, exist_ok=True)
     for target in changed:
-        _write_whole(target, built[target])
+        write_whole(target, built[target])
     return changed
 
 
@@ -341,16 +343,6 @@ def _sources(source_dir: Path) -> list[Path]:
 
 def _holds(target: Path, data: bytes) -> bool:
     return target.is_file() and target.read_bytes() == data
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    """Write to a temporary name in the same folder, then rename: a reader never sees half a file."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # ---- the anatomy of a lesson

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmcourse.checks import expect_one_of
-from mmcourse.runtime import PROFILES
+from mmcourse.runtime import PROFILES, write_whole
 
 if TYPE_CHECKING:
     from jupyter_client import AsyncKernelManager
@@ -244,11 +244,5 @@ def _write_whole(path: Path, nb: NotebookNode) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename. A lone surrogate, which UTF-8 cannot hold, becomes a question mark."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_bytes(text.encode("utf-8", errors="replace"))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """``write_whole`` for text. A lone surrogate, which UTF-8 cannot hold, becomes a question mark."""
+    write_whole(path, text.encode("utf-8", errors="replace"))

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 from mmcourse import __version__
 from mmcourse.course import exercise, report, submission
 from mmcourse.course.submission import Entry, Submission, Unreadable
+from mmcourse.runtime import write_whole
 
 if TYPE_CHECKING:
     from mmcourse.course.engine import Cell, Outcome
@@ -248,14 +249,9 @@ def _secret(out: Path, seed_file: Path | None) -> bytes:
     return secret
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write under a temporary name, flush to the disk, then rename: the file is there whole, or as it was."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(text.encode("utf-8", errors="replace"))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def write_text(path: Path, text: str) -> None:
+    """``write_whole`` for text; a lone surrogate becomes a question mark."""
+    write_whole(path, text.encode("utf-8", errors="replace"))
 
 
 # ---- results on disk
@@ -320,7 +316,7 @@ def _grade_all(
         tqdm(total=len(todo), desc="grading", unit="submission", disable=not progress or not todo) as bar,
     ):
         for result in results:
-            write_whole(out / "results" / f"{result['student']}.json", json.dumps(result, indent=1) + "\n")
+            write_text(out / "results" / f"{result['student']}.json", json.dumps(result, indent=1) + "\n")
             summary.graded_now += 1
             summary.stale.discard(result["student"])
             bar.update()
@@ -948,24 +944,24 @@ def _write_derived(
             _remove_gradescope(out, entry.student)
             continue
         rows.append(report.row_of(result))
-        write_whole(out / "feedback" / f"{entry.student}.html", report.feedback(heading, result))
+        write_text(out / "feedback" / f"{entry.student}.html", report.feedback(heading, result))
         path, text = out / "gradescope" / entry.student / "results.json", report.gradescope(heading, result)
         if format == "gradescope":
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, text)
+            write_text(path, text)
         elif _is_stale(path, text):
             _remove_gradescope(out, entry.student)
-    write_whole(out / "gradebook.csv", report.gradebook(heading, rows))
+    write_text(out / "gradebook.csv", report.gradebook(heading, rows))
     for other, table in (("canvas", report.canvas), ("moodle", report.moodle)):
         path, text = out / f"gradebook_{other}.csv", table(heading, rows)
         if format == other:
-            write_whole(path, text)
+            write_text(path, text)
         elif _is_stale(path, text):
             path.unlink()
     summary.rows = rows
     summary.unfinished = sum(row.status == "not graded" for row in rows)
     about = _about(job, scheduler)
-    write_whole(out / "report.html", report.report(heading, rows, about, unfinished=summary.unfinished))
+    write_text(out / "report.html", report.report(heading, rows, about, unfinished=summary.unfinished))
     summary.lines = _say(heading, summary, out, format)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmcourse.course import build, exercise
+from mmcourse.runtime import write_whole
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -81,7 +82,7 @@ def release(name: str, out: Path, *, root: Path | None = None) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     files = {out / f"{name}.ipynb": built.student, out / f"{name}.checks.json": checks_bytes(built.frozen)}
     for path, data in files.items():
-        _write_whole(path, data)
+        write_whole(path, data)
     return list(files)
 
 
@@ -105,7 +106,7 @@ def build_exercises(root: Path) -> list[Path]:
     changed = [path for path, data in files.items() if not path.is_file() or path.read_bytes() != data]
     for path in changed:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, files[path])
+        write_whole(path, files[path])
     return changed
 
 
@@ -150,15 +151,6 @@ def _hold(where: str, path: Path, data: bytes) -> list[str]:
 
 def _names(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "exercises" / "source").glob("*.py"))
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # ---- the public checks as a file

@@ -88,9 +88,8 @@ for name in ("whitened", "with twins"):
     layer.fit(vectors, twins, floor=0.003)
 
 # %% [markdown]
-# Weak directions hold mostly wording, and whitening makes them loud. G cannot know that they mean nothing. It would take
-# them for facts, and learn more slowly. So the library's `fit` takes the twins as well. It weakens each direction by how
-# badly one wording predicts the other.
+# Weak directions hold mostly wording, and whitening makes them loud. G cannot know that they mean nothing. So the
+# library's `fit` takes the twins as well. It weakens each direction by how badly one wording predicts the other.
 
 # %% [markdown]
 # ## 2. How the condition enters G
