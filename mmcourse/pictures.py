@@ -147,15 +147,15 @@ def _unpack(packed: Path, raw: Path) -> None:
 # ---- photographs
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower")
-TRAIN_PART = 0.75  # of each photograph's height: training tiles come from above, test tiles from below
+TRAIN_PART = 0.75  # of each photograph's width: training tiles come from the left, test tiles from the right
 
 
 @functools.cache
 def photographs() -> dict[str, Tensor]:
-    """Photographs that ship inside scikit-image and scikit-learn, by name: (3, H, W) uint8.
+    """Photographs that ship inside the wheels of scikit-image and scikit-learn, by name: (3, H, W) uint8.
 
-    astronaut (NASA), chelsea (S. van der Walt), coffee (R. Rautiu), rocket (SpaceX), all public domain or CC0; china
-    and flower (CC BY, in scikit-learn).
+    astronaut (NASA, public domain), chelsea (Stefan van der Walt, CC0), coffee (Rachel Michetti, CC0), rocket (SpaceX,
+    public domain); china (danielbuechele, CC BY 2.0) and flower (vultilion, CC BY 2.0). Nothing is downloaded.
     """
     from skimage import data as skimage_data
     from sklearn.datasets import load_sample_image
@@ -167,18 +167,27 @@ def photographs() -> dict[str, Tensor]:
     return found
 
 
+@functools.cache
+def _pages(split: str, shrink: int) -> list[Tensor]:
+    """A split's part of each photograph, averaged down by ``shrink``: (3, H, W) each, in [-1, 1]."""
+    pages = []
+    for image in photographs().values():
+        cut = int(image.shape[2] * TRAIN_PART)
+        part = image[:, :, :cut] if split == "train" else image[:, :, cut:]
+        pages.append(F.avg_pool2d(part.float()[None], shrink)[0] / 127.5 - 1)
+    return pages
+
+
 def tiles(n: int, g: torch.Generator, *, split: str = "train", side: int = SIDE, shrink: int = 2) -> Tensor:
     """n square cuts of the photographs (n, 3, side, side) in [-1, 1], half of them mirrored.
 
-    A photograph is first averaged down by ``shrink``. Tiles of ``split="test"`` come from the lowest quarter of each
-    photograph, which no training tile touches. Raises ``ValueError`` where a tile does not fit into that.
+    A photograph is first averaged down by ``shrink``. Tiles of ``split="test"`` come from the rightmost quarter of each
+    photograph, which no training tile touches; so both hold sky and ground. Raises ``ValueError`` where a tile does not fit into that.
     """
     expect_one_of(split, SPLITS, name="split")
-    pages = []
-    for image in photographs().values():
-        cut = int(image.shape[1] * TRAIN_PART)
-        part = image[:, :cut] if split == "train" else image[:, cut:]
-        pages.append(F.avg_pool2d(part.float()[None], shrink)[0] / 127.5 - 1)
+    if n < 1 or side < 1 or shrink < 1:
+        raise ValueError(f"tiles: expected n, side and shrink of at least 1, got {n}, {side} and {shrink}.")
+    pages = _pages(split, shrink)
     smallest = min(min(page.shape[1:]) for page in pages)
     if side > smallest:
         raise ValueError(f"tiles: expected a side of at most {smallest} pixels when shrunk by {shrink}, got {side}.")

@@ -96,13 +96,14 @@ def test_the_test_sees_an_upward_import(tmp_path: Path) -> None:
     assert imports(bad) == [(2, "judge"), (3, "course.cli")]
 
 
-def test_no_training_module_imports_the_judge() -> None:
+@pytest.mark.parametrize("measure", ["judge", "features"])
+def test_no_training_module_imports_what_measures(measure: str) -> None:
     seen = {name: [other for _, other in imports(path)] for name, path in modules().items()}
 
     def reach(name: str) -> set[str]:
         return set(seen.get(name, [])) | {deep for other in seen.get(name, []) for deep in reach(other)}
 
-    assert [name for name in TRAINING if name in seen and "judge" in reach(name)] == []
+    assert [name for name in TRAINING if name in seen and measure in reach(name)] == []
 
 
 def test_every_library_module_names_a_lesson_that_exists_or_is_planned() -> None:

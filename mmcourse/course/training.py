@@ -1,4 +1,4 @@
-"""The trainings behind `mmcourse train`: one function a shipped model, with its card (lessons 08 and 09).
+"""The trainings behind `mmcourse train`: one function a shipped model, with its card (lessons 04 to 09).
 
 Each draws its data, trains with the loop of its chapter, measures with the judge and writes a checkpoint with a card
 of what was done. Torch is imported when a training starts, not when the command line does.
@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-NAMES = ("judge", "space", "text2image")
+NAMES = ("judge", "features", "gan", "cgan", "space", "text2image")
+PLAYED = ("gan", "cgan", "text2image")  # runs of `play`, which can be resumed
 Report = Callable[[str], None]
 
 
@@ -26,13 +27,20 @@ def train(
     """
     if name not in NAMES:
         raise ValueError(f"train: expected one of {', '.join(NAMES)}; got {name!r}.")
-    if resume and name != "text2image":
+    if resume and name not in PLAYED:
         raise ValueError(
-            f"train: only text2image keeps a state to resume from; {name} trains in minutes, start it anew."
+            f"train: only {', '.join(PLAYED)} keep a state to resume from; {name} trains in minutes, start it anew."
         )
-    run = {"judge": train_judge, "space": train_space, "text2image": train_text2image}[name]
+    run = {
+        "judge": train_judge,
+        "features": train_features,
+        "gan": train_gan,
+        "cgan": train_cgan,
+        "space": train_space,
+        "text2image": train_text2image,
+    }[name]
     began = time.perf_counter()
-    kwargs: dict[str, Any] = {"resume": resume} if name == "text2image" else {}
+    kwargs: dict[str, Any] = {"resume": resume} if name in PLAYED else {}
     module, card = run(profile, seed, out, say, **kwargs)
     from mmcourse import __version__, checkpoint, runtime
 
@@ -77,6 +85,32 @@ def train_judge(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, d
     return judge.eval(), {"what": what, "data": data, "steps": steps, "seconds": seconds.now(), "figures": figures}
 
 
+def train_features(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+    """The network whose features measure grey pictures. It reads MNIST and scikit-learn's digits.
+
+    Raises ``DataMissing`` where MNIST cannot be had.
+    """
+    from mmcourse.features import feature_steps, label_accuracy
+    from mmcourse.pictures import labelled
+
+    steps = {"quick": 60, "cpu": 8000, "gpu": 8000}[profile]
+    ticks, seconds, net = _ticks(steps), _Clock(), None
+    sets = [labelled(name, fall_back=False) for name in ("mnist", "digits")]
+    for step, loss, newest in feature_steps(sets, steps=steps, seed=seed):
+        net = newest.eval()
+        if step in ticks:
+            say(f"features: step {step} of {steps}, loss {loss:.4f}, {seconds} s")
+    assert net is not None
+    figures = {}
+    for name in ("mnist", "digits"):
+        held_out = labelled(name, "test")
+        figures[name] = {"accuracy": label_accuracy(net, held_out.pictures(), held_out.labels), "n": len(held_out)}
+    say(f"features: read right on test pictures: {figures}")
+    what = "reads a handwritten digit from a grey 32x32 picture; its 64 features measure pictures; no loss ever sees it"
+    data = "MNIST (CC BY-SA 3.0) and scikit-learn's digits (CC BY 4.0), training parts, shifted and with noise"
+    return net, {"what": what, "data": data, "steps": steps, "seconds": seconds.now(), "figures": figures}
+
+
 def train_space(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
     """The space that text and pictures share."""
     import torch
@@ -111,33 +145,12 @@ def train_text2image(
     from mmcourse.encoders import Space
     from mmcourse.runtime import pick_device
     from mmcourse.text2image import PROFILES, prepare
-    from mmcourse.train import State, play
 
     recipe = PROFILES[profile]
     space = checkpoint.load(Space, "space")
     G, D, sample, extra, config = prepare(space, recipe, seed=seed, device=pick_device() if profile == "gpu" else "cpu")
-    state = State.start(G, D, config)
-    saved = out / "text2image.state.safetensors"
-    if resume:
-        state.load(saved)
-        say(f"text2image: goes on after step {state.step} of {config.steps}")
-    elif saved.exists():
-        raise ValueError(f"{saved}: an unfinished run lies there. Go on with --resume, or remove the file.")
-    ticks, stored = _ticks(config.steps, 20), time.monotonic()
-    try:
-        for step in play(G, D, sample, config, state=state, extra=extra):
-            if step.number in ticks:
-                shown = ", ".join(f"{k} {v:.2f}" for k, v in step.losses.items())
-                say(f"text2image: step {step.number} of {config.steps}, {shown}, {step.seconds:.0f} s")
-            if time.monotonic() - stored > 60:
-                state.save(saved)
-                stored = time.monotonic()
-    except KeyboardInterrupt:
-        state.save(saved)
-        say(f"text2image: stopped after step {state.step}; go on with --resume")
-        raise
+    state = _play_out("text2image", G, D, sample, config, out, say, resume=resume, extra=extra)
     figures = measure_text2image(space, state.ema, recipe.objects, seed, say)
-    saved.unlink(missing_ok=True)
     card = {
         "what": "a generator of 32x32 pictures from a caption's 64 numbers",
         "data": "the world's drawings and captions, without held-out pairs",
@@ -148,6 +161,99 @@ def train_text2image(
         "figures": figures,
     }
     return state.ema, card
+
+
+def _play_out(
+    name: str, G: Any, D: Any, sample: Any, config: Any, out: Path, say: Report, *, resume: bool, extra: Any = None
+) -> Any:
+    """Play a run to its end and give its state. An interrupted one is kept in ``out/NAME.state.safetensors``."""
+    from mmcourse.train import State, play
+
+    state = State.start(G, D, config)
+    saved = out / f"{name}.state.safetensors"
+    if resume:
+        state.load(saved)
+        say(f"{name}: goes on after step {state.step} of {config.steps}")
+    elif saved.exists():
+        raise ValueError(f"{saved}: an unfinished run lies there. Go on with --resume, or remove the file.")
+    ticks, stored = _ticks(config.steps, 20), time.monotonic()
+    try:
+        for step in play(G, D, sample, config, state=state, extra=extra):
+            if step.number in ticks:
+                shown = ", ".join(f"{k} {v:.2f}" for k, v in step.losses.items())
+                say(f"{name}: step {step.number} of {config.steps}, {shown}, {step.seconds:.0f} s")
+            if time.monotonic() - stored > 60:
+                state.save(saved)
+                stored = time.monotonic()
+    except KeyboardInterrupt:
+        state.save(saved)
+        say(f"{name}: stopped after step {state.step}; go on with --resume")
+        raise
+    saved.unlink(missing_ok=True)
+    return state
+
+
+def train_gan(profile: str, seed: int, out: Path, say: Report, *, resume: bool = False) -> tuple[Any, dict[str, Any]]:
+    """The image GAN of lesson 04, on MNIST. Raises ``DataMissing`` where MNIST cannot be had."""
+    import torch
+
+    from mmcourse import gan
+    from mmcourse.pictures import labelled
+    from mmcourse.runtime import pick_device
+
+    recipe, data = gan.PROFILES[profile], labelled("mnist", fall_back=False)
+    G, D, sample, config = gan.prepare(data, recipe, seed=seed, device=pick_device() if profile == "gpu" else "cpu")
+    state = _play_out("gan", G, D, sample, config, out, say, resume=resume)
+    drawn = gan.draw(state.ema, 10000, torch.Generator().manual_seed(seed + 1))
+    figures = measure_grey(drawn, None, say)
+    what = "a generator of 32x32 pictures of handwritten digits from 64 numbers of noise"
+    card = {"what": what, "data": "MNIST, training part (CC BY-SA 3.0)", "recipe": recipe.describe()}
+    return state.ema, {**card, "steps": state.step, "seconds": round(state.seconds, 1), "figures": figures}
+
+
+def train_cgan(profile: str, seed: int, out: Path, say: Report, *, resume: bool = False) -> tuple[Any, dict[str, Any]]:
+    """The class-conditional GAN of lesson 06, on MNIST. Raises ``DataMissing`` where MNIST cannot be had."""
+    import torch
+
+    from mmcourse import cgan
+    from mmcourse.pictures import labelled
+    from mmcourse.runtime import pick_device
+
+    recipe, data = cgan.PROFILES[profile], labelled("mnist", fall_back=False)
+    G, D, sample, config = cgan.prepare(data, recipe, seed=seed, device=pick_device() if profile == "gpu" else "cpu")
+    state = _play_out("cgan", G, D, sample, config, out, say, resume=resume)
+    labels = torch.arange(10000) % 10
+    drawn = cgan.draw(state.ema, labels, torch.Generator().manual_seed(seed + 1))
+    figures = measure_grey(drawn, labels, say)
+    what = "a generator of 32x32 pictures of a handwritten digit from its class and 64 numbers of noise"
+    card = {"what": what, "data": "MNIST, training part (CC BY-SA 3.0)", "recipe": recipe.describe()}
+    return state.ema, {**card, "steps": state.step, "seconds": round(state.seconds, 1), "figures": figures}
+
+
+def measure_grey(pictures: Any, labels: Any, say: Report = print) -> dict[str, Any]:
+    """Grey pictures (10000, 1, 32, 32) beside MNIST's test part: Frechet distance with its floor (as many training
+    pictures), precision, recall and coverage of the first 2,000, and, with ``labels`` (10000,), the share read so."""
+    from mmcourse import checkpoint, distances
+    from mmcourse.features import FeatureNet, label_accuracy
+    from mmcourse.pictures import labelled
+
+    net = checkpoint.load(FeatureNet, "features")
+    test = labelled("mnist", "test", fall_back=False)
+    real, fake = net.features(test.pictures()), net.features(pictures)
+    train = net.features(labelled("mnist", fall_back=False).first(len(pictures)).pictures())
+    close, best = (distances.precision_recall(real[:2000], x[:2000]) for x in (fake, train))
+    figures: dict[str, Any] = {
+        "frechet": distances.frechet(real, fake),
+        "frechet_floor": distances.frechet(real, train),
+        **close._asdict(),
+        "coverage_of_training_pictures": best.coverage,
+        "n": len(pictures),
+    }
+    if labels is not None:
+        figures["accuracy"] = label_accuracy(net, pictures, labels)
+        figures["accuracy_of_test_pictures"] = label_accuracy(net, test.pictures(), test.labels)
+    say(", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+    return figures
 
 
 def measure_text2image(space: Any, G: Any, objects: tuple[int, ...], seed: int, say: Report) -> dict[str, Any]:
