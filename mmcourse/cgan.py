@@ -137,7 +137,7 @@ class Recipe:
     into_g: str = "modulate"
     into_d: str = "project"
     shuffle: bool = False
-    config: TrainConfig = field(default_factory=lambda: TrainConfig(steps=2500, batch=32, z=64, gamma=1.0, ema=0.998))
+    config: TrainConfig = field(default_factory=lambda: TrainConfig(steps=2000, batch=32, z=64, gamma=1.0, ema=0.998))
 
     def describe(self) -> dict[str, Any]:
         """As plain JSON values, for the card."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcourse.checks import expect_shape
-from mmcourse.layers import SLOPE, ResBlock, Trunk, conv, linear, upsample_head
+from mmcourse.layers import SLOPE, ModBlock, Trunk, conv, linear, upsample_head
 from mmcourse.pictures import Labelled
 from mmcourse.train import Batch, Sample, TrainConfig
 
@@ -19,26 +19,36 @@ from mmcourse.train import Batch, Sample, TrainConfig
 class Generator(nn.Module):
     """Noise z (B, 64) to pictures (B, 1, 32, 32) in [-1, 1].
 
-    A linear layer makes a small picture with many channels; residual blocks work at 8x8 and 16x16; pixel-shuffle turns
-    channels into pixels. There is no normalisation (R3GAN, arXiv 2501.05441). There is no tanh at the end either: these
-    pictures are black (-1) almost everywhere, and a tanh that has reached -1 lets no gradient through, so G can die
-    there. Pixels are clipped to [-1, 1] in eval mode only; while training, D alone keeps them in range.
+    A linear layer turns z into w (B, 128), and another turns w into a small picture with many channels. Residual blocks
+    work at 8x8 and 16x16; pixel-shuffle turns channels into pixels. Every block hears the noise: w scales and shifts
+    its channels (a ``ModBlock``; StyleGAN, arXiv 1812.04948, does so too). With plain residual blocks D won early in
+    some seeds, and the game took long to recover.
+
+    There is no normalisation (R3GAN, arXiv 2501.05441). There is no tanh at the end either: these pictures are black
+    (-1) almost everywhere, and a tanh that has reached -1 lets no gradient through, so G can die there. Pixels are
+    clipped to [-1, 1] in eval mode only; while training, D alone keeps them in range.
     """
 
-    def __init__(self, *, z: int = 64, width: int = 32, blocks: int = 1):
+    def __init__(self, *, z: int = 64, width: int = 32, blocks: int = 1, mapping: int = 128):
         super().__init__()
-        self.hparams: dict[str, Any] = dict(z=z, width=width, blocks=blocks)
-        self.base = linear(z, 2 * width * 64)
-        self.early = nn.Sequential(*(ResBlock(2 * width) for _ in range(blocks)))
+        self.hparams: dict[str, Any] = dict(z=z, width=width, blocks=blocks, mapping=mapping)
+        self.map = linear(z, mapping)
+        self.base = linear(mapping, 2 * width * 64)
+        self.early = nn.ModuleList(ModBlock(2 * width, mapping) for _ in range(blocks))
         self.up = nn.Sequential(conv(2 * width, 4 * width, 1), nn.PixelShuffle(2))
-        self.late = nn.Sequential(*(ResBlock(width) for _ in range(blocks)))
+        self.late = nn.ModuleList(ModBlock(width, mapping) for _ in range(blocks))
         self.head = upsample_head(width, channels=1, gain=0.3)
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         expect_shape(z, f"B {self.hparams['z']}", name="z")
-        h = self.base(z).view(len(z), -1, 8, 8)  # (B, 2*width, 8, 8)
-        h = self.up(F.leaky_relu(self.early(h), SLOPE))  # (B, width, 16, 16)
-        x = self.head(F.leaky_relu(self.late(h), SLOPE))  # (B, 1, 32, 32)
+        w = F.leaky_relu(self.map(z), SLOPE)  # (B, mapping)
+        h = self.base(w).view(len(z), -1, 8, 8)  # (B, 2*width, 8, 8)
+        for block in self.early:
+            h = block(h, w)
+        h = self.up(F.leaky_relu(h, SLOPE))  # (B, width, 16, 16)
+        for block in self.late:
+            h = block(h, w)
+        x = self.head(F.leaky_relu(h, SLOPE))  # (B, 1, 32, 32)
         return x if self.training else x.clamp(-1, 1)
 
 
@@ -68,7 +78,7 @@ class Recipe:
     width: int = 32
     d_width: int = 24
     blocks: int = 1
-    config: TrainConfig = field(default_factory=lambda: TrainConfig(steps=3000, batch=32, z=64, gamma=1.0, ema=0.998))
+    config: TrainConfig = field(default_factory=lambda: TrainConfig(steps=5000, batch=16, z=64, gamma=1.0, ema=0.998))
 
     def describe(self) -> dict[str, Any]:
         """As plain JSON values, for the card."""
