@@ -10,6 +10,7 @@ with the knobs that make a GAN sick (two learning rates, D's moves for each of G
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,16 @@ def ring(n: int, g: torch.Generator, *, modes: int = MODES, radius: float = RADI
     """n points (n, 2) from a ring of equally likely Gaussians (Metz et al., arXiv 1611.02163)."""
     which = torch.randint(modes, (n,), generator=g)
     return centres(modes, radius)[which] + spread * torch.randn(n, 2, generator=g)
+
+
+def log_density(points: Tensor) -> Tensor:
+    r"""The logarithm of the ring's density at points (N, 2): (N,).
+
+    :math:`\log \frac18 \sum_k \mathcal N(x; c_k, \sigma^2 I)`, finite however far away a point lies.
+    """
+    expect_shape(points, "N 2", name="points")
+    square = (points[:, None] - centres().to(points)).square().sum(2)  # (N, 8)
+    return (-square / (2 * SPREAD**2)).logsumexp(1) - math.log(MODES * 2 * math.pi * SPREAD**2)
 
 
 def nearest_mode(points: Tensor, *, near: float = NEAR) -> Tensor:
@@ -102,12 +113,14 @@ class Duel:
         expect_one_of(self.penalty, PENALTIES, name="penalty")
         for name in ("steps", "batch", "d_steps", "z", "width"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}.")
         for name in ("lr_g", "lr_d", "gamma"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
+            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name}: expected a finite number of at least 0, got {value!r}.")
+        if len(self.betas) != 2 or not all(isinstance(b, (int, float)) and 0 <= b < 1 for b in self.betas):
+            raise ValueError(f"betas: expected two numbers from 0 to below 1, got {self.betas!r}.")
 
 
 @dataclass(frozen=True)
@@ -124,6 +137,10 @@ class Round:
     def points(self, n: int = 2000, seed: int = 1) -> Tensor:
         """n generated points (n, 2), from noise of their own."""
         return self.G(torch.randn(n, self.duel.z, generator=torch.Generator().manual_seed(seed)))
+
+    def kept(self) -> Round:
+        """The round with copies of G and D, which do not move when the run goes on."""
+        return replace(self, G=copy.deepcopy(self.G), D=copy.deepcopy(self.D))
 
 
 def networks(duel: Duel) -> tuple[nn.Sequential, nn.Sequential]:
@@ -211,7 +228,10 @@ class Log:
             raise ValueError(f"{path}: not a readable log of a run ({error}).") from error
         if not isinstance(found, dict) or found.get("mmcourse_run") != 1:
             raise ValueError(f"{path}: not a log of a run; it was not written by Log.save.")
-        return cls(dict(found["settings"]), [dict(row) for row in found["rows"]])
+        try:
+            return cls(dict(found["settings"]), [dict(row) for row in found["rows"]])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: a damaged log of a run ({type(error).__name__}).") from error
 
 
 def look(now: Round, *, n: int = 2000, seed: int = 1) -> dict[str, float]:
@@ -233,13 +253,21 @@ def look(now: Round, *, n: int = 2000, seed: int = 1) -> dict[str, float]:
 
 
 def record(settings: Duel, *, every: int = 100) -> tuple[Log, Round]:
-    """Play a whole run and look at it every so many rounds; gives its log and its last round."""
-    rows, last = [], None
+    """Play a whole run and look at it every so many rounds and at its end; gives its log and its last round.
+
+    A run whose loss is no longer finite ends there, and that round is its log's last row.
+    """
+    if every < 1:
+        raise ValueError(f"every: expected at least 1, got {every}.")
+    rows: list[dict[str, float]] = []
+    last = None
     for now in duel(settings):
         last = now
-        if now.number % every == 0 or now.number == settings.steps:
+        if now.number % every == 0:
             rows.append(look(now))
     assert last is not None
+    if not rows or rows[-1]["step"] != last.number:
+        rows.append(look(last))
     return Log(asdict(settings), rows), last
 
 
@@ -258,6 +286,7 @@ SICK = Duel(steps=2500, lr_g=1e-3, lr_d=1e-4)
 def field_of(D: nn.Module, points: Sequence[Sequence[float]] | Tensor) -> tuple[Tensor, Tensor]:
     """D's logits (N,) at points (N, 2), and their slopes (N, 2): the way that D would push each point."""
     x = torch.as_tensor(points).detach().clone().requires_grad_(True)
+    expect_shape(x, "N 2", name="points")
     logits = D(x).squeeze(1)
     (slope,) = torch.autograd.grad(logits.sum(), x)
     return logits.detach(), slope
