@@ -25,8 +25,39 @@ def spread(row: dict[str, float]) -> str:
     return f"{percent(row['median'])} ({percent(row['low'])} to {percent(row['high'])})"
 
 
-def rows() -> list[tuple[str, str, str]]:
+def number(row: dict[str, float]) -> str:
+    return f"{row['median']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
+
+
+def first_half() -> list[tuple[str, str, str]]:
+    """Lessons 01 to 07."""
     out = []
+    ring = read("results/ring.json").get("runs", {})
+    for name in ("non-saturating", "sick", "sick, cured by lr_d 1e-3", "sick, cured by relativistic, r1+r2"):
+        if name in ring:
+            over, seeds = ring[name]["over_seeds"], len(ring[name]["seeds"])
+            modes, good = over["modes"], over["good"]
+            what = f"{modes['median']:g} of 8 modes ({modes['least']} to {modes['most']})"
+            share = f"{percent(good['median'])} good ({percent(good['least'])} to {percent(good['most'])})"
+            how = f"{seeds} seeds, {ring[name]['settings']['steps']} rounds, {over['seconds']['median']:.0f} s"
+            out.append((f"the ring, {name}", f"{what}, {share}", how))
+    gan = read("results/gan_cpu.json")
+    if gan:
+        summary, seeds = gan["summary"], len(gan["seeds"])
+        what = f"{number(summary['frechet'])}, {summary['of_floor']['median']:.1f} times its floor"
+        more = f"{100 * summary['of_untrained']['median']:.1f} % of the untrained"
+        cover = f"coverage {summary['coverage']['median']:.2f}, of real pictures"
+        cover = f"{cover} {summary['coverage_of_training_pictures']['median']:.2f}"
+        how = f"{seeds} seeds, {gan['seeds'][0]['steps']} steps, {summary['seconds']['median']:.0f} s"
+        label = "an image GAN on MNIST, `cpu` profile: Frechet distance"
+        out.append((label, f"{what}, {more}; {cover}", how))
+    else:
+        out.append(("an image GAN on MNIST, `cpu` profile", "not yet measured", ""))
+    return out
+
+
+def rows() -> list[tuple[str, str, str]]:
+    out = first_half()
     for which, title in (("one", "one thing"), ("two", "two things and their relation")):
         table = read(f"results/text2image_{which}_cpu.json")
         label = f"text to image, {title}, `cpu` profile"
