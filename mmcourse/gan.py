@@ -86,7 +86,7 @@ class Recipe:
 
 
 PROFILES = {
-    "quick": Recipe(config=TrainConfig(steps=120, batch=32, z=64, gamma=1.0, ema=0.95)),
+    "quick": Recipe(width=16, d_width=12, config=TrainConfig(steps=300, batch=16, z=64, gamma=1.0, ema=0.97)),
     "cpu": Recipe(),
     "gpu": Recipe(
         width=128,
