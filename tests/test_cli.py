@@ -117,7 +117,7 @@ def test_train_text2image_writes_a_checkpoint_that_loads(tmp_path: Path, capsys:
 
 def test_train_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "inpaintings", "--out", str(tmp_path)]) == 2
-    assert "judge, features, gan, cgan, space, text2image" in capsys.readouterr().err
+    assert "judge, features, gan, cgan, outline2picture, space, text2image" in capsys.readouterr().err
     assert cli.main(["train", "judge", "--resume", "--profile", "quick", "--out", str(tmp_path)]) == 2
     assert "only gan, cgan, text2image keep a state" in capsys.readouterr().err
     (tmp_path / "text2image.state.safetensors").write_bytes(b"half")

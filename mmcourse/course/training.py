@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-NAMES = ("judge", "features", "gan", "cgan", "space", "text2image")
+NAMES = ("judge", "features", "gan", "cgan", "outline2picture", "space", "text2image")
 PLAYED = ("gan", "cgan", "text2image")  # runs of `play`, which can be resumed
 Report = Callable[[str], None]
 
@@ -36,6 +36,7 @@ def train(
         "features": train_features,
         "gan": train_gan,
         "cgan": train_cgan,
+        "outline2picture": train_outline2picture,
         "space": train_space,
         "text2image": train_text2image,
     }[name]
@@ -228,6 +229,13 @@ def train_cgan(profile: str, seed: int, out: Path, say: Report, *, resume: bool 
     what = "a generator of 32x32 pictures of a handwritten digit from its class and 64 numbers of noise"
     card = {"what": what, "data": "MNIST, training part (CC BY-SA 3.0)", "recipe": recipe.describe()}
     return state.ema, {**card, "steps": state.step, "seconds": round(state.seconds, 1), "figures": figures}
+
+
+def train_outline2picture(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+    """The two U-Nets of lesson 07 that turn a drawing into a picture."""
+    from mmcourse.image2image import train_outline2picture
+
+    return train_outline2picture(profile, seed, say)
 
 
 def measure_grey(pictures: Any, labels: Any, say: Report = print) -> dict[str, Any]:
