@@ -145,7 +145,9 @@ class Recipe:
 
 
 PROFILES = {
-    "quick": Recipe(config=TrainConfig(steps=120, batch=32, z=64, gamma=1.0, ema=0.95)),
+    "quick": Recipe(
+        width=16, d_width=16, config=TrainConfig(steps=200, batch=32, z=64, lr=2.5e-3, gamma=1.0, ema=0.95)
+    ),
     "cpu": Recipe(),
     "gpu": Recipe(
         width=128,
