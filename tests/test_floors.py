@@ -18,7 +18,7 @@ FLOORS = {
     2: ["data", "pictures", "train", "fast"],
     3: ["encoders", "ring", "gan", "cgan", "image2image", "text2image", "inpainting", "judge", "features"],
     4: ["metrics", "distances", "checkpoint", "plots", "export"],
-    5: ["widgets", "plots_ring", "plots_losses"],
+    5: ["widgets", "plots_ring", "plots_losses", "plots_measures"],
     6: [
         "clinic",
         "course.exercise",
