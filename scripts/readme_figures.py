@@ -53,6 +53,61 @@ def first_half() -> list[tuple[str, str, str]]:
         out.append((label, f"{what}, {more}; {cover}", how))
     else:
         out.append(("an image GAN on MNIST, `cpu` profile", "not yet measured", ""))
+    return out + labels_half() + pairs_half()
+
+
+def ends(row: dict[str, float]) -> str:
+    return f"{percent(row['median'])} ({percent(row['least'])} to {percent(row['most'])})"
+
+
+def labels_half() -> list[tuple[str, str, str]]:
+    """Lesson 06."""
+    parts, out = read("results/cgan_cpu.json").get("parts", {}), []
+    label = "a class-conditional GAN on MNIST, `cpu` profile"
+    if "ours" not in parts:
+        return [(label, "not yet measured", "")]
+    over, seeds = parts["ours"]["over_seeds"], parts["ours"]["seeds"]
+    real = percent(seeds[0]["figures"]["accuracy_of_test_pictures"])
+    what = f"read as asked {ends(over['accuracy'])}, real pictures {real}"
+    if "shuffled" in parts:
+        what += f", shuffled labels {percent(parts['shuffled']['figures']['accuracy'])}"
+    how = f"{len(seeds)} seeds, {seeds[0]['steps']} steps, {over['seconds']['median']:.0f} s"
+    out.append((label, what, how))
+    floor = over["frechet_over_floor"]
+    what = f"Frechet distance {floor['median']:.1f} times its floor ({floor['least']:.1f} to {floor['most']:.1f})"
+    out.append(("the same", f"{what}, coverage {over['coverage']['median']:.2f}", ""))
+    if "peer" in parts:
+        rows = parts["peer"]["seeds"]
+        sooner = sorted(row["peer_over_ours"] for row in rows if row["peer_over_ours"])
+        reached = sorted(row["peer_accuracy"] for row in rows)
+        what = f"its accuracy after {parts['peer']['seconds']:.0f} s, {percent(reached[0])} to {percent(reached[-1])}, "
+        what += f"reached {sooner[0]:.0f} to {sooner[-1]:.0f} times sooner"
+        out.append(("the same beside PyTorch-GAN's, in turns", what, f"{len(rows)} seeds"))
+    out.append(("the same on Fashion-MNIST", "not yet measured", ""))
+    return out
+
+
+def pairs_half() -> list[tuple[str, str, str]]:
+    """Lesson 07."""
+    out, tasks = [], read("results/image2image_cpu.json").get("tasks", {})
+    for task, title in (
+        ("world-outline", "drawing to picture, the world"),
+        ("world-grey", "grey to colour, the world"),
+        ("photographs-grey", "grey to colour, photographs"),
+    ):
+        if task not in tasks:
+            out.append((f"image to image: {title}", "not yet measured", ""))
+            continue
+        over, seeds = tasks[task]["summary"], tasks[task]["seeds"]
+        distance = {kind: f"{over[kind]['l1']['median']:.3f}" for kind in ("L1 and game", "L1 alone", "copy")}
+        what = ", ".join(f"{kind} {value}" for kind, value in distance.items())
+        colours, edges = (
+            {kind: percent(over[f"{name} over the truth's"][kind]["median"]) for kind in ("L1 and game", "L1 alone")}
+            for name in ("colours", "edges")
+        )
+        what = f"L1 distance: {what}; colours of the truth's {colours['L1 and game']}, L1 alone {colours['L1 alone']}; "
+        what += f"edges {edges['L1 and game']}, L1 alone {edges['L1 alone']}; mismatch AUC {over['auc']['median']:.2f}"
+        out.append((f"image to image: {title}", what, f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"))
     return out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -141,3 +143,88 @@ def test_what_cannot_be_measured_is_refused(measure: object) -> None:
         measure(torch.zeros(1, 4), torch.zeros(9, 4))
     with pytest.raises(ValueError, match="2 axes"):
         measure(torch.zeros(9, 1, 4, 4), torch.zeros(9, 1, 4, 4))
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_one_feature_is_enough_for_frechet() -> None:
+    a, b = torch.tensor([[-1.0], [0.0], [1.0]]), torch.tensor([[1.0], [3.0], [5.0]])  # spreads 1 and 2
+    assert distances.frechet(a, b) == pytest.approx(3**2 + (2 - 1) ** 2, abs=1e-9)
+
+
+def test_a_copy_is_at_distance_zero_exactly() -> None:
+    shelf = 100 + torch.randn(400, 64, generator=seeded(0))
+    away, which = distances.nearest(shelf[50:80], shelf)
+    assert which.tolist() == list(range(50, 80)) and not away.any()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("measure", [distances.frechet, distances.kid, distances.precision_recall, distances.nearest])
+def test_features_that_are_not_finite_are_refused(measure: Callable[..., object], bad: float) -> None:
+    x = torch.randn(9, 4, generator=seeded(0))
+    y = x.clone()
+    y[3, 1] = bad
+    with pytest.raises(ValueError, match="finite"):
+        measure(x, y)
+    with pytest.raises(ValueError, match="finite"):
+        measure(y, x)
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_a_ball_needs_a_neighbour(k: int) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        distances.precision_recall(torch.zeros(9, 2), torch.zeros(9, 2), k=k)
+
+
+def test_the_audit_finds_copies_and_is_fair_to_fresh_vectors() -> None:
+    train, held, fake = torch.randn(3, 600, 8, generator=seeded(1)).unbind()
+    fake[[4, 77]] = train[[500, 9]]
+    which, ratio = distances.audit(fake, train, held)
+    assert which[[4, 77]].tolist() == [500, 9] and ratio.argsort()[:2].sort().values.tolist() == [4, 77]
+    assert not ratio[[4, 77]].any()
+    fresh = torch.ones(600, dtype=torch.bool)
+    fresh[[4, 77]] = False
+    assert (ratio[fresh] < 1).double().mean() == pytest.approx(0.5, abs=0.08)
+    i = 20
+    wanted = (fake[i] - train).norm(dim=1).min() / (fake[i] - held).norm(dim=1).min()
+    assert ratio[i] == pytest.approx(float(wanted), rel=1e-4)
+    with pytest.raises(ValueError, match="one length"):
+        distances.audit(fake, train, held[:500])
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_law() -> None:
+    values = torch.randn(400, generator=seeded(2)).double() + 3
+    low, high = distances.bootstrap_ci(values, seeded(3), rounds=4000)
+    half = 1.96 * float(values.std()) / 20
+    assert (low, high) == pytest.approx((float(values.mean()) - half, float(values.mean()) + half), abs=0.01)
+    narrow = distances.bootstrap_ci(values, seeded(3), rounds=4000, level=0.5)
+    assert (narrow[1] - narrow[0]) / (high - low) == pytest.approx(0.6745 / 1.96, abs=0.03)
+
+
+def test_two_sets_are_drawn_independently() -> None:
+    """Drawn with the same rows, the difference of a set with itself would not vary at all."""
+    values = torch.randn(300, generator=seeded(2))
+    low, high = distances.bootstrap_ci(values, seeded(3), other=values, rounds=4000)
+    half = 1.96 * float(values.std()) * (2 / 300) ** 0.5
+    assert (low, high) == pytest.approx((-half, half), abs=0.02)
+
+
+def test_about_95_intervals_of_100_hold_the_truth() -> None:
+    g, hits = seeded(4), 0
+    for _ in range(300):
+        low, high = distances.bootstrap_ci((torch.rand(60, generator=g) < 0.4).double(), g, rounds=300)
+        hits += low <= 0.4 <= high
+    assert 0.90 <= hits / 300 <= 0.985
+
+
+def test_bad_intervals_are_refused() -> None:
+    x, g = torch.rand(9), seeded(0)
+    for changed, words in (({"level": 1.0}, "level"), ({"level": 95}, "level"), ({"rounds": 0}, "rounds")):
+        with pytest.raises(ValueError, match=words):
+            distances.bootstrap_ci(x, g, **changed)
+    with pytest.raises(ValueError, match="two values"):
+        distances.bootstrap_ci(x[:1], g)
+    with pytest.raises(ValueError, match="1 axes"):
+        distances.bootstrap_ci(x[None], g)
