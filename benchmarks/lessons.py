@@ -1,4 +1,4 @@
-"""Minutes of every lesson by profile: python -m benchmarks.lessons quick cpu"""
+"""Minutes of lessons by profile: python -m benchmarks.lessons quick cpu [LESSON ...], by default every lesson."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ from mmcourse import runtime
 from mmcourse.course.execute import cell_times, execute_lesson
 
 
-def main(profiles: list[str]) -> None:
+def main(profiles: list[str], names: list[str]) -> None:
+    lessons = [runtime.ROOT / "notebooks" / f"{name}.ipynb" for name in names]
     try:
         table: dict[str, Any] = runtime.results("lessons")["lessons"]
     except ValueError:
         table = {}
     here = runtime.machine()
-    for lesson in sorted((runtime.ROOT / "notebooks").glob("*.ipynb")):
-        for profile in profiles:
-            blank = {"minutes": 0.0, "cpu": here["cpu"], "cores": here["cores"]}
-            table.setdefault(lesson.stem, {}).setdefault(profile, blank)
-    runtime.write_results("lessons", {"what": "wall-clock minutes of executing a lesson", "lessons": table})
-    for lesson in sorted((runtime.ROOT / "notebooks").glob("*.ipynb")):
+    for lesson in lessons:
         for profile in profiles:
             began = time.perf_counter()
             executed = execute_lesson(
@@ -31,7 +27,9 @@ def main(profiles: list[str]) -> None:
             minutes = (time.perf_counter() - began) / 60
             slowest = max(cell_times(executed), key=lambda pair: pair[1])
             row = {"minutes": round(minutes, 2), "cpu": here["cpu"], "cores": here["cores"]}
-            table[lesson.stem][profile] = row | ({"gpu": here["gpu"]} if profile == "gpu" and "gpu" in here else {})
+            table.setdefault(lesson.stem, {})[profile] = row | (
+                {"gpu": here["gpu"]} if profile == "gpu" and "gpu" in here else {}
+            )
             print(
                 f"{lesson.stem} {profile}: {minutes:.2f} min, slowest cell {slowest[0]} {slowest[1]:.0f} s", flush=True
             )
@@ -39,6 +37,9 @@ def main(profiles: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if not sys.argv[1:] or not set(sys.argv[1:]) <= set(runtime.PROFILES):
-        sys.exit("usage: python -m benchmarks.lessons quick|cpu|gpu ...")
-    main(sys.argv[1:])
+    every = sorted(path.stem for path in (runtime.ROOT / "notebooks").glob("*.ipynb"))
+    chosen = [word for word in sys.argv[1:] if word in runtime.PROFILES]
+    wanted = [word for word in sys.argv[1:] if word not in runtime.PROFILES]
+    if not chosen or not set(wanted) <= set(every):
+        sys.exit(f"usage: python -m benchmarks.lessons quick|cpu|gpu ... [{' | '.join(every)}]")
+    main(chosen, wanted or every)

@@ -30,7 +30,7 @@ from mmcourse.encoders import Space, align, contrastive, recall_at
 
 profile = runtime.pick_profile(PROFILE)
 config = encoders.PROFILES[profile]
-for name, row in runtime.results("lessons")["lessons"]["08_shared_space"].items():
+for name, row in runtime.results("lessons")["lessons"].get("08_shared_space", {}).items():
     print(f"profile {name}: {row['minutes']:.1f} minutes on {row['cpu']}, {row['cores']} cores")
 
 # %% [markdown]

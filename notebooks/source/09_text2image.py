@@ -33,7 +33,7 @@ from mmcourse.train import play
 
 profile = runtime.pick_profile(PROFILE)
 device = runtime.pick_device() if profile == "gpu" else "cpu"
-for name, row in runtime.results("lessons")["lessons"]["09_text2image"].items():
+for name, row in runtime.results("lessons")["lessons"].get("09_text2image", {}).items():
     print(f"profile {name}: {row['minutes']:.1f} minutes on {row['cpu']}, {row['cores']} cores")
 
 # %% [markdown]
