@@ -224,7 +224,8 @@ def d_step(
     gamma       the penalties' weight
     reg_every   in every so many steps there is a penalty
 
-    Returns what was minimised, as a float: the loss, with its penalty where there is one.
+    Returns what was minimised, as a float: the loss,
+    with its penalty where there is one.
     """
     ### BEGIN SOLUTION
     both = torch.cat([real, fake]).detach().requires_grad_()  # (2*B, C, H, W)

@@ -202,7 +202,8 @@ def nearest_train(fake: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
     fake   float64 (N, 1, H, W)
     train  float64 (M, 1, H, W); M may differ from N
 
-    Returns the numbers of the nearest training pictures, int64 (N,), and the distances to them, float64 (N,).
+    Returns the numbers of the nearest training pictures, int64 (N,),
+    and the distances to them, float64 (N,).
     Raises ValueError where the pictures' shapes differ.
     """
     ### BEGIN SOLUTION
