@@ -180,7 +180,8 @@ def rows() -> list[tuple[str, str, str]]:
 def block() -> str:
     table = ["| what | measured | how |", "|---|---|---|", *("| " + " | ".join(row) + " |" for row in rows())]
     intro = (
-        "Median and range over seeds; n = 1,000 captions a seed. All attributes that a caption states must be right."
+        "Median and range over seeds. Captions: n = 1,000 a seed, and all attributes that one states must be right. "
+        "Digits: 10,000 pictures a seed.\nSeconds are those of training alone, some of them on a busy machine."
     )
     return "\n".join([BEGIN, "", intro, "", *table, "", END])
 
