@@ -127,7 +127,8 @@ def _from_torchvision(name: str, split: str, offline: bool | None) -> Labelled:
         print(f"{folder} is fetched once, into {cache_dir()}.")
         return _padded(kind(cache_dir(), train=train, download=True), name)
     except (RuntimeError, OSError) as error:
-        raise DataMissing(f"{folder} is not on this machine and could not be fetched ({error}).") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(":.")
+        raise DataMissing(f"{folder} is not on this machine and could not be fetched ({reason}).") from error
 
 
 def _padded(found: Any, name: str) -> Labelled:
