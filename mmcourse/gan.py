@@ -21,8 +21,7 @@ class Generator(nn.Module):
 
     A linear layer turns z into w (B, 128), and another turns w into a small picture with many channels. Residual blocks
     work at 8x8 and 16x16; pixel-shuffle turns channels into pixels. Every block hears the noise: w scales and shifts
-    its channels (a ``ModBlock``; StyleGAN, arXiv 1812.04948, does so too). With plain residual blocks D won early in
-    some seeds, and the game took long to recover.
+    its channels (a ``ModBlock``; StyleGAN, arXiv 1812.04948, does so too).
 
     There is no normalisation (R3GAN, arXiv 2501.05441). There is no tanh at the end either: these pictures are black
     (-1) almost everywhere, and a tanh that has reached -1 lets no gradient through, so G can die there. Pixels are
