@@ -478,7 +478,7 @@ def train_outline2picture(profile: str, seed: int, say: Callable[[str], None]) -
         "data": "fresh drawings of the world with their outlines, without held-out pairs; tested on other scenes",
         "recipe": recipe.describe(),
         "steps": {"alone": recipe.alone, "game": config.steps},
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 3),
         "figures": {**figures, "untrained": untrained},
     }
     return pair, card

@@ -1,20 +1,26 @@
 """How right is a picture? Caption accuracy by the independent judge, with floor, ceiling and control (lesson 05).
 
+Repairs are measured in their holes: PSNR, seams, spread, and whether anything leaks (lessons 10 and 11).
+
 Every share comes with its count and a 95 % interval. Accuracy counts what a caption states, and no more.
 """
 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmcourse import world
-from mmcourse.checks import expect_shape
-from mmcourse.data import CaptionSet
+from mmcourse import inpainting, masks, pictures, world
+from mmcourse.checks import expect_one_of, expect_shape
+from mmcourse.classical import METHODS, repair
+from mmcourse.data import CaptionSet, Encode
 from mmcourse.judge import Judge
+from mmcourse.masks import expect_mask
 
 Draw = Callable[[list[str], torch.Generator], Tensor]
 
@@ -118,4 +124,177 @@ def measure_text2image(
                 row[kind] = caption_accuracy(judge, pictures, captions.statements)
         row["ceiling"], row["chance"] = ceiling(judge, captions, seed=seed), chance(captions, seed=seed)
         table[name] = row
+    return table
+
+
+# ------------------------------------------------------------------------------------------------------------- repairs
+
+
+def hole_psnr(x: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """The peak signal-to-noise ratio in dB over the hole's pixels alone, one a picture: (B,).
+
+    Pictures (B, 3, H, W) in [-1, 1], so the peak is 2; the mask (B, 1, H, W) is 1 in the hole. Infinite where the fill
+    is exact. The mean over pictures rewards holes that hide nothing; ``pooled_psnr`` weighs every pixel alike. Raises
+    ``ValueError`` where a picture has no hole.
+    """
+    error = ((x - truth).square() * mask).sum((1, 2, 3)) / _hole_numbers(x, mask)
+    return -10 * torch.log10(error / 4)
+
+
+def pooled_psnr(x: Tensor, truth: Tensor, mask: Tensor) -> float:
+    """The same with the mean squared error taken over all holes' pixels together, one number."""
+    error = ((x - truth).square() * mask).sum() / _hole_numbers(x, mask).sum()
+    return float(-10 * torch.log10(error / 4))
+
+
+def _hole_numbers(x: Tensor, mask: Tensor) -> Tensor:
+    numbers = expect_mask(mask, x).sum((1, 2, 3)) * x.shape[1]
+    if not bool((numbers > 0).all()):
+        raise ValueError("mask: a picture has no hole, so there is nothing to measure.")
+    return numbers
+
+
+def seam_ratio(x: Tensor, truth: Tensor, mask: Tensor) -> float:
+    """How much larger the jumps across the holes' edges are than in the truth: 1 is right, more is a visible seam.
+
+    The mean absolute difference of neighbours of which one is known and one filled, over all of them, divided by the
+    same of the true pictures. Raises ``ValueError`` where no edge is there, or the truth has no jump there at all.
+    """
+    expect_mask(mask, x)
+    jumps = []
+    for picture in (x, truth):
+        across = (picture[..., 1:] - picture[..., :-1]).abs() * (mask[..., 1:] != mask[..., :-1])
+        down = (picture[..., 1:, :] - picture[..., :-1, :]).abs() * (mask[..., 1:, :] != mask[..., :-1, :])
+        jumps.append(float(across.sum() + down.sum()))
+    if not jumps[1]:
+        raise ValueError("seam_ratio: the true pictures have no jump at the holes' edges to compare with.")
+    return jumps[0] / jumps[1]
+
+
+def spread_in_hole(fills: Tensor, mask: Tensor) -> Tensor:
+    """How much fills of the same holes differ: fills (K, B, 3, H, W), masks (B, 1, H, W), K >= 2, to (B,).
+
+    The mean absolute difference over pairs of fills, over the hole's numbers; 0 where z is ignored.
+    """
+    if fills.dim() != 5 or len(fills) < 2:
+        raise ValueError(f"fills: expected at least two fills of each hole, (K, B, 3, H, W), got {tuple(fills.shape)}.")
+    pairs = torch.combinations(torch.arange(len(fills)))
+    apart = (fills[pairs[:, 0]] - fills[pairs[:, 1]]).abs() * mask  # (P, B, 3, H, W)
+    return apart.sum((2, 3, 4)).mean(0) / _hole_numbers(fills[0], mask)
+
+
+def thing_right(judge: Judge, pictures: Tensor, statements: Tensor, which: Tensor) -> Tensor:
+    """Whether the judge reads thing A (``which`` = 0) or B (1) of each picture as its statement about one thing says:
+    (B, 3) bool, for shape, colour and size; what is left open counts as right."""
+    expect_shape(statements, "B 8", name="statements")
+    read, rows = judge.read(pictures), torch.arange(len(pictures))
+    stated = statements[:, 1:4]
+    found = torch.stack([read[rows, 1 + 3 * which + k] for k in range(3)], dim=1)  # (B, 3)
+    return (found == stated) | (stated == world.OPEN)
+
+
+def leak_probe(inputs: Tensor, hidden: Tensor, *, strength: float = 100.0) -> dict[str, float]:
+    """Can what is hidden be read off what a network is shown? A linear reader tries: inputs (B, ...) and the hidden
+    class of each (B,).
+
+    It learns on the first half and is asked about the second. Returns its share ``right``, that of the commonest class,
+    ``chance``, and ``high``, the upper end of chance's 95 % interval. Above ``high`` something leaks.
+    """
+    from sklearn.linear_model import RidgeClassifier
+
+    n = len(inputs) // 2
+    flat = inputs.flatten(1).double().numpy()
+    reader = RidgeClassifier(alpha=strength).fit(flat[:n], hidden[:n].numpy())
+    right = float((reader.predict(flat[n:]) == hidden[n:].numpy()).mean())
+    most = int(hidden[n:].bincount().max())
+    return {"right": right, "chance": most / (len(hidden) - n), "high": wilson(most, len(hidden) - n)[1]}
+
+
+def holes_of(source: str, n: int, g: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    """Pictures that no training saw (n, 3, 32, 32), and masks by name: boxes and strokes of a quarter of the picture,
+    the centre 16x16 kept ("outpaint"), and, in the world, one thing hidden whole ("thing")."""
+    expect_one_of(source, ("world", "photographs"), name="source")
+    if source == "world":
+        scenes = world.sample_scenes(n, g)
+        x, more = world.draw(scenes), {"thing": inpainting.hide_thing(scenes, g)[0]}
+    else:
+        x, more = pictures.tiles(n, g, split="test"), {}
+    holes = {"box": masks.boxes(n, g), "stroke": masks.strokes(n, g), "outpaint": masks.borders(n)}
+    return x, {**holes, **more}
+
+
+def measure_repair(
+    G: inpainting.Inpainter, source: str = "world", *, n: int = 500, seed: int = 0, classical: bool = False
+) -> dict[str, dict[str, float]]:
+    """An inpainter on holes of each kind (``holes_of``): ``psnr`` pooled over all holes' pixels, ``psnr_each`` the
+    mean over pictures (60 dB at most), the ``seam`` ratio, the ``spread`` of three fills, and ``known``, the share of
+    pictures whose known pixels came back bit for bit. With ``classical`` also each classical way's figures."""
+    g = torch.Generator().manual_seed(90_000 + seed)
+    x, holes = holes_of(source, n, g)
+    table: dict[str, dict[str, float]] = {}
+    for name, mask in holes.items():
+        fills = torch.stack(
+            [inpainting.fill(G, x, mask, torch.randn(n, G.hparams["z"], generator=g)) for _ in range(3)]
+        )
+        kept = torch.where(mask > 0, x, fills[0]).eq(x).flatten(1).all(1)
+        table[name] = {
+            **_repair_row(fills[0], x, mask),
+            "spread": float(spread_in_hole(fills, mask).mean()),
+            "known": float(kept.float().mean()),
+            "n": n,
+        }
+        for method in METHODS if classical else ():
+            row = _repair_row(repair(x, mask, method), x, mask)
+            table[name] |= {f"{method} {key}": value for key, value in row.items()}
+    return table
+
+
+def _repair_row(x: Tensor, truth: Tensor, mask: Tensor) -> dict[str, float]:
+    return {
+        "psnr": pooled_psnr(x, truth, mask),
+        "psnr_each": float(hole_psnr(x, truth, mask).clamp(max=60).mean()),
+        "seam": seam_ratio(x, truth, mask),
+    }
+
+
+def measure_guided(
+    G: inpainting.Inpainter, judge: Judge, encode: Encode, *, n: int = 1000, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """A text-guided inpainter on one hidden thing a picture, by the independent judge: shares of pictures on which the
+    thing's shape, colour and size are all right, for "seen" and "held_out" compositions.
+
+    ``right``: the sentence tells the hidden thing ("a small red circle"). ``whole``: it tells the whole picture.
+    ``swapped``: it tells a thing that differs by one fact, and that thing appears. ``no_text``: nothing is said.
+    ``truth``: the judge on the real pictures. ``leak``: a linear reader of the network's input about each hidden fact.
+    """
+    table: dict[str, dict[str, Any]] = {}
+    for name, split in (("seen", "train"), ("held_out", "held_out")):
+        g, rng = torch.Generator().manual_seed(70_000 + seed), random.Random(seed)
+        scenes = world.sample_scenes(n, g, split=split)
+        x = world.draw(scenes)
+        mask, which = inpainting.hide_thing(scenes, g)
+        stated = inpainting.thing(scenes.labels, which)
+        changed = inpainting.change_one(stated, g)
+        z = torch.randn(n, G.hparams["z"], generator=g)
+        row: dict[str, Any] = {}
+        told = encode(world.captions(stated, rng))
+        said = {
+            "right": (told, stated),
+            "whole": (encode(world.captions(scenes.labels, rng)), stated),
+            "swapped": (encode(world.captions(changed, rng)), changed),
+            "no_text": (torch.zeros_like(told), stated),
+        }
+        for kind, (text, wanted) in said.items():
+            made = inpainting.fill(G, x, mask, z, text)
+            found = thing_right(judge, made, wanted, which)
+            row[kind] = float(found.all(1).float().mean())
+            if kind == "right":
+                row |= dict(zip(("shape", "colour", "size"), found.float().mean(0).tolist(), strict=True))
+                row["seam"] = seam_ratio(made, x, mask)
+                row["known"] = float(torch.where(mask > 0, x, made).eq(x).flatten(1).all(1).float().mean())
+        row["low"], row["high"] = wilson(round(n * row["right"]), n)
+        row["truth"] = float(thing_right(judge, x, stated, which).all(1).float().mean())
+        inputs = inpainting.build_input(x, mask)
+        row["leak"] = {k: leak_probe(inputs, stated[:, 1 + i]) for i, k in enumerate(("shape", "colour", "size"))}
+        table[name] = {**row, "n": n}
     return table

@@ -216,7 +216,7 @@ def play(
     state = state or State.start(G, D, config)
     while state.step < config.steps:
         began = time.perf_counter()
-        with _whole_or_not_at_all(state):
+        with whole_step(state):
             losses = _one_step(state, sample, extra)
         state.seconds += time.perf_counter() - began
         yield Step(state.step, state.seconds, losses, state)
@@ -262,7 +262,7 @@ def _one_step(state: State, sample: Sample, extra: Extra | None) -> dict[str, fl
 
 
 @contextlib.contextmanager
-def _whole_or_not_at_all(state: State) -> Iterator[None]:
+def whole_step(state: State) -> Iterator[None]:
     """A step that fails gives D, its optimiser and the random source back as they were; Ctrl-C waits for its end."""
     main = threading.current_thread() is threading.main_thread()
     waiting: list[tuple[Any, ...]] = []

@@ -15,7 +15,7 @@ from conftest import ROOT
 FLOORS = {
     0: ["checks", "runtime", "text"],
     1: ["layers", "losses", "masks", "audio", "world"],
-    2: ["data", "pictures", "train", "fast"],
+    2: ["data", "pictures", "classical", "train", "fast"],
     3: ["encoders", "ring", "gan", "cgan", "image2image", "text2image", "inpainting", "judge", "features"],
     4: ["metrics", "distances", "checkpoint", "plots", "export"],
     5: ["widgets", "plots_ring", "plots_losses", "plots_measures"],
@@ -49,6 +49,8 @@ TRAINING = [
     "cgan",
     "image2image",
     "inpainting",
+    "masks",
+    "classical",
 ]
 
 

@@ -82,7 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     p.set_defaults(run=_generate)
 
     p = commands.add_parser("train", help="train a model and write its checkpoint and card")
-    p.add_argument("name", metavar="NAME", help="judge, features, gan, cgan, outline2picture, space or text2image")
+    p.add_argument(
+        "name",
+        metavar="NAME",
+        help="judge, features, gan, cgan, outline2picture, space, text2image, inpainting, "
+        "inpainting_photographs or inpainting_text",
+    )
     p.add_argument("--profile", choices=["auto", *PROFILES], default="auto", help="sizes and steps (default auto)")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--out", type=Path, default=Path("runs"), help="folder of the checkpoint (default runs/)")

@@ -1,4 +1,4 @@
-"""The trainings behind `mmcourse train`: one function a shipped model, with its card (lessons 04 to 09).
+"""The trainings behind `mmcourse train`: one function a shipped model, with its card (lessons 04 to 11).
 
 Each draws its data, trains with the loop of its chapter, measures with the judge and writes a checkpoint with a card
 of what was done. Torch is imported when a training starts, not when the command line does.
@@ -6,6 +6,7 @@ of what was done. Torch is imported when a training starts, not when the command
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import shlex
 import time
@@ -13,7 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-NAMES = ("judge", "features", "gan", "cgan", "outline2picture", "space", "text2image")
+NAMES = (
+    "judge",
+    "features",
+    "gan",
+    "cgan",
+    "outline2picture",
+    "space",
+    "text2image",
+    "inpainting",
+    "inpainting_photographs",
+    "inpainting_text",
+)
 PLAYED = ("gan", "cgan", "text2image")  # runs of `play`, which can be resumed
 Report = Callable[[str], None]
 
@@ -39,6 +51,9 @@ def train(
         "outline2picture": train_outline2picture,
         "space": train_space,
         "text2image": train_text2image,
+        "inpainting": train_inpainting,
+        "inpainting_photographs": train_inpainting_photographs,
+        "inpainting_text": train_inpainting_text,
     }[name]
     began = time.perf_counter()
     kwargs: dict[str, Any] = {"resume": resume} if name in PLAYED else {}
@@ -236,6 +251,108 @@ def train_outline2picture(profile: str, seed: int, out: Path, say: Report) -> tu
     from mmcourse.image2image import train_outline2picture
 
     return train_outline2picture(profile, seed, say)
+
+
+def _repaired(recipe: Any, parts: Any, name: str, say: Report) -> tuple[Any, Any, Any, float]:
+    """Play both runs of a repair: by L1 alone, then the game. Gives both averaged networks, D and the seconds."""
+    import copy
+
+    from mmcourse.inpainting import fit_hole, play_repair
+
+    G, D, sample, extra, config = parts
+    first = dataclasses.replace(recipe.alone, seed=config.seed)
+    kept, seconds = None, 0.0
+    for run, total in ((fit_hole(G, sample, first), first.steps), (None, config.steps)):
+        ticks = _ticks(total)
+        for step in run or play_repair(G, D, sample, config, extra=extra):
+            if step.number in ticks:
+                shown = ", ".join(f"{k} {v:.2f}" for k, v in step.losses.items())
+                say(f"{name}: step {step.number} of {total}, {shown}, {step.seconds:.0f} s")
+        seconds += step.seconds
+        kept = kept or copy.deepcopy(step.state.ema)
+    return kept, step.state.ema, D, seconds
+
+
+def train_inpainting(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+    """The inpainters of lesson 10 for the world's pictures: by L1 alone, and by L1 and a discriminator."""
+    from mmcourse import inpainting
+
+    recipe = inpainting.PROFILES["shipped" if profile == "cpu" else profile]
+    return _train_repairers(recipe, "inpainting", profile, seed, say)
+
+
+def train_inpainting_photographs(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+    """The same for photographs, as tiles."""
+    from mmcourse import inpainting
+
+    recipe = inpainting.PHOTOGRAPHS["shipped" if profile == "cpu" else profile]
+    return _train_repairers(recipe, "inpainting_photographs", profile, seed, say)
+
+
+def _train_repairers(recipe: Any, name: str, profile: str, seed: int, say: Report) -> tuple[Any, dict[str, Any]]:
+    from mmcourse.inpainting import Repairers, prepare
+    from mmcourse.metrics import measure_repair
+    from mmcourse.runtime import pick_device
+
+    parts = prepare(recipe, seed=seed, device=pick_device() if profile == "gpu" else "cpu")
+    untrained = measure_repair(parts[0].eval(), recipe.source, seed=seed, n=200)
+    parts[0].train()
+    alone, game, _, seconds = _repaired(recipe, parts, name, say)
+    pair = Repairers(**game.hparams)
+    pair.alone.load_state_dict(alone.state_dict())
+    pair.game.load_state_dict(game.state_dict())
+    figures = {
+        "game": measure_repair(pair.game.eval(), recipe.source, seed=seed, classical=True),
+        "alone": measure_repair(pair.alone.eval(), recipe.source, seed=seed),
+        "untrained": untrained,
+    }
+    for kind, rows in figures.items():
+        say(f"{name}, {kind}: " + ", ".join(f"{hole} {row['psnr']:.1f} dB" for hole, row in rows.items()))
+    data = {
+        "world": "fresh drawings of the world, without held-out pairs; tested on other scenes",
+        "photographs": "tiles of six photographs inside the wheels of scikit-image and scikit-learn, their left seven "
+        "tenths; tested on the right three tenths",
+    }[recipe.source]
+    card = {
+        "what": "two inpainters of 32x32 pictures with a mask: one trained by L1 alone, one by L1 and a discriminator",
+        "data": data,
+        "recipe": recipe.describe(),
+        "steps": {"alone": recipe.alone.steps, "game": recipe.config.steps},
+        "seconds": round(seconds, 3),
+        "figures": figures,
+    }
+    return pair, card
+
+
+def train_inpainting_text(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+    """The inpainter of lesson 11, which fills a hole as a sentence asks, on the shipped space."""
+    from mmcourse import checkpoint, inpainting
+    from mmcourse.data import vocabulary
+    from mmcourse.encoders import Space
+    from mmcourse.judge import Judge
+    from mmcourse.metrics import measure_guided
+    from mmcourse.runtime import pick_device
+    from mmcourse.text2image import encoder
+
+    recipe = inpainting.GUIDED["shipped" if profile == "cpu" else profile]
+    space, judge = checkpoint.load(Space, "space"), checkpoint.load(Judge, "judge")
+    encode = encoder(space, vocabulary())
+    device = pick_device() if profile == "gpu" else "cpu"
+    parts = inpainting.prepare(recipe, space=space, encode=encode, seed=seed, device=device)
+    _, G, _, seconds = _repaired(recipe, parts, "inpainting_text", say)
+    figures = measure_guided(G, judge, encode, seed=seed + 1, n=2000)
+    for split, row in figures.items():
+        say(f"inpainting_text, {split}: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items() if isinstance(v, float)))
+    card = {
+        "what": "an inpainter of 32x32 pictures with a mask and a sentence's 64 numbers",
+        "data": "the world's drawings with holes, and captions of what is hidden, without held-out pairs",
+        "space": checkpoint.verify("space"),
+        "recipe": recipe.describe(),
+        "steps": {"alone": recipe.alone.steps, "game": recipe.config.steps},
+        "seconds": round(seconds, 3),
+        "figures": figures,
+    }
+    return G, card
 
 
 def measure_grey(pictures: Any, labels: Any, say: Report = print) -> dict[str, Any]:
