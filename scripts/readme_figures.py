@@ -111,6 +111,61 @@ def pairs_half() -> list[tuple[str, str, str]]:
     return out
 
 
+def middle(row: dict[str, float], form: str = ".1f") -> str:
+    return f"{row['median']:{form}} ({row['low']:{form}} to {row['high']:{form}})"
+
+
+def repair_rows() -> list[tuple[str, str, str]]:
+    """Lessons 10 and 11."""
+    out = []
+    for task, title in (("world", "the world"), ("photographs", "photographs")):
+        table = read(f"results/repair_{task}_cpu.json")
+        if not table:
+            out.append((f"repair of {title}, `cpu` profile", "not yet measured", ""))
+            continue
+        over, seeds = table["summary"], table["seeds"]
+        how = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, {over['seconds']['median']:.0f} s on 1 thread"
+        for hole, name in (("box", "a box of 25 %"), ("stroke", "a stroke of 25 %"), ("outpaint", "outpainting")):
+            game = over["game"][hole]
+            best = max(
+                (game[f"{way} psnr"]["median"], way.replace("_", "-"))
+                for way in ("telea", "navier_stokes", "biharmonic", "copy_mean")
+            )
+            gained = sorted(
+                row["game"][hole]["psnr"]
+                - max(row["game"][hole][f"{w} psnr"] for w in ("telea", "navier_stokes", "biharmonic", "copy_mean"))
+                for row in seeds
+            )
+            what = f"{middle(game['psnr'])} dB in the hole, {gained[0]:+.1f} to {gained[-1]:+.1f} dB beside {best[1]}; "
+            what += f"L1 alone {over['alone'][hole]['psnr']['median']:.1f} dB; seam {middle(game['seam'], '.2f')}"
+            out.append((f"repair of {title}, `cpu` profile: {name}", what, how))
+        if "thing" in over["game"]:
+            spread_ = middle(over["game"]["thing"]["spread"], ".2f")
+            what = f"fills of one hole differ by {spread_}, L1 alone {over['alone']['thing']['spread']['median']:.2f}"
+            out.append((f"repair of {title}: a thing hidden whole", what, ""))
+    table = read("results/repair_guided_cpu.json")
+    card = read("checkpoints/inpainting_text.json").get("figures", {})
+    if not table:
+        out.append(("a hole filled as a sentence asks, `cpu` profile", "not yet measured", ""))
+    else:
+        over = table["summary"]["model"]
+        seen, held = over["seen"], over["held_out"]
+        what = f"{spread(seen['right'])} seen, {spread(held['right'])} held out; caption swapped by one fact "
+        what += f"{spread(seen['swapped'])}; no text {percent(seen['no_text']['median'])}; "
+        what += f"seam {middle(seen['seam'], '.2f')}"
+        how = f"{len(table['seeds'])} seeds, {table['summary']['seconds']['median']:.0f} s on 1 thread"
+        out.append(("a hole filled as a sentence asks, `cpu` profile", what, how))
+    if card:
+        seen, held = card["seen"], card["held_out"]
+        what = (
+            f"{percent(seen['right'])} seen, {percent(held['right'])} held out; swapped {percent(seen['swapped'])} and "
+        )
+        what += f"{percent(held['swapped'])}; no text {percent(seen['no_text'])}; told by the whole caption "
+        what += f"{percent(seen['whole'])}"
+        out.append(("the shipped one", what, f"n = {seen['n']:,} each"))
+    return out
+
+
 def rows() -> list[tuple[str, str, str]]:
     out = first_half()
     for which, title in (("one", "one thing"), ("two", "two things and their relation")):
@@ -173,6 +228,7 @@ def rows() -> list[tuple[str, str, str]]:
         same = "the same gradebook" if large["same_gradebook"] else "another gradebook"
         what = f"{same} after {large['kills']} kills; parent at most {large['parent_highest_mb']:.0f} MB"
         out.append((f"a class of {large['students']:,}", what, f"{large['seconds']['whole'] / 60:.0f} min"))
+    out += repair_rows()
     out.append(("everything on a GPU", "not yet measured", ""))
     return out
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmcourse import runtime
 
-SHIPPED = ("judge", "space", "text2image")
+SHIPPED = ("judge", "space", "text2image", "inpainting", "inpainting_photographs", "inpainting_text")
 
 
 def report(no_sandbox: str | None) -> tuple[list[str], bool]:
