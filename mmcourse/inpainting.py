@@ -681,11 +681,9 @@ PROFILES = {
 }
 #: Completion of photographs (lesson 10).
 PHOTOGRAPHS = {
-    "quick": Recipe("photographs", alone=_alone(40, ema=0.9), config=_run(20, ema=0.9)),
-    "cpu": Recipe("photographs", alone=_alone(1500), config=_run(600)),
-    "shipped": Recipe(
-        "photographs", alone=_alone(6000, ema=0.998, final_lr=0.02), config=_run(2500, ema=0.998, final_lr=0.02)
-    ),
+    "quick": Recipe("photographs", alone=_alone(40, lr=1e-3, ema=0.9), config=_run(20, ema=0.9)),
+    "cpu": Recipe("photographs", alone=_alone(1500, lr=1e-3), config=_run(400)),
+    "shipped": Recipe("photographs", alone=_alone(4500, lr=1e-3, ema=0.998, final_lr=0.02), config=_run(900)),
     "gpu": Recipe("photographs", width=64, blocks=2, alone=_alone(6000, batch=64), config=_run(8000, batch=64)),
 }
 #: Completion of the world's pictures as a sentence asks (lesson 11).
