@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -49,8 +50,10 @@ def train_one(task: str, seed: int) -> Row:
     else:
         untrained = metrics.measure_repair(parts[0], task_source(task), n=N, seed=seed)
     parts[0].train()
+    began = time.process_time()  # what the processor spent, whoever else was waiting for it
     alone, game, _, seconds = _repaired(recipe, parts, f"{task}, seed {seed}", print)
-    row: Row = {"seed": seed, "seconds": round(seconds, 1), "untrained": untrained}
+    spent = time.process_time() - began
+    row: Row = {"seed": seed, "seconds": round(seconds, 1), "cpu_seconds": round(spent, 1), "untrained": untrained}
     if task == "guided":
         return {**row, "model": metrics.measure_guided(game, judge, more["encode"], n=N, seed=seed)}
     game_row = metrics.measure_repair(game, task_source(task), n=N, seed=seed, classical=True)
@@ -110,7 +113,8 @@ def main(seeds: int, tasks: list[str]) -> None:
             for seed in range(seeds):
                 rows.append(stems(seed) if task == "stems" else train_one(task, seed))
                 print(task, rows[-1], flush=True)
-            table |= {"summary": spread(rows), "seeds": rows}
+                table |= {"summary": spread(rows), "seeds": rows}
+                runtime.write_results(name, table)  # after each seed, so that a stop keeps the others
         print("wrote", runtime.write_results(name, table))
 
 

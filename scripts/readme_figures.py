@@ -124,7 +124,7 @@ def repair_rows() -> list[tuple[str, str, str]]:
             out.append((f"repair of {title}, `cpu` profile", "not yet measured", ""))
             continue
         over, seeds = table["summary"], table["seeds"]
-        how = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, {over['seconds']['median']:.0f} s on 1 thread"
+        how = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, {over['cpu_seconds']['median']:.0f} s of one core"
         for hole, name in (("box", "a box of 25 %"), ("stroke", "a stroke of 25 %"), ("outpaint", "outpainting")):
             game = over["game"][hole]
             best = max(
@@ -153,7 +153,7 @@ def repair_rows() -> list[tuple[str, str, str]]:
         what = f"{spread(seen['right'])} seen, {spread(held['right'])} held out; caption swapped by one fact "
         what += f"{spread(seen['swapped'])}; no text {percent(seen['no_text']['median'])}; "
         what += f"seam {middle(seen['seam'], '.2f')}"
-        how = f"{len(table['seeds'])} seeds, {table['summary']['seconds']['median']:.0f} s on 1 thread"
+        how = f"{len(table['seeds'])} seeds, {table['summary']['cpu_seconds']['median']:.0f} s of one core"
         out.append(("a hole filled as a sentence asks, `cpu` profile", what, how))
     if card:
         seen, held = card["seen"], card["held_out"]
