@@ -21,6 +21,7 @@ FLOORS = {
     5: ["widgets", "plots_ring", "plots_losses", "plots_measures"],
     6: [
         "clinic",
+        "painter",
         "course.exercise",
         "course.build",
         "course.execute",
@@ -28,7 +29,7 @@ FLOORS = {
         "course.doctor",
         "course.sandbox",
     ],
-    7: ["course.training", "course.demo", "course.release", "course.engine", "course.submission"],
+    7: ["course.training", "course.demo", "course.release", "course.engine", "course.submission", "course.repair"],
     8: ["course.report"],
     9: ["course.grade"],
     10: ["course.cli"],

@@ -1,4 +1,4 @@
-"""The command line: mmcourse doctor | build | release | grade | generate | train | measure | demo.
+"""The command line: mmcourse doctor | build | release | grade | generate | inpaint | train | measure | demo.
 
 Importing this module imports no torch, so that `mmcourse --help` answers at once.
 """
@@ -80,6 +80,33 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=0, help="the same seed draws the same pictures (default 0)")
     p.add_argument("--out", type=Path, default=Path("grid.png"), help="the picture file to write (default grid.png)")
     p.set_defaults(run=_generate)
+
+    p = commands.add_parser(
+        "inpaint",
+        help="repair a picture file, or fill its hole as a sentence asks",
+        description="Fill the white parts of a mask in a picture of any size. Pixels outside the mask stay as they "
+        "are, bit for bit; so does the alpha. PNG, JPEG, TIFF, WebP, BMP and GIF are read.",
+    )
+    p.add_argument("picture", type=Path, help="the picture file; it is turned upright as its EXIF says")
+    p.add_argument(
+        "--mask",
+        type=Path,
+        required=True,
+        help="a picture of the same (upright) size: white, 128 or more of 255, is the hole. A mask with transparency "
+        "is laid over black first: what is transparent is kept",
+    )
+    p.add_argument("--text", help='what to draw in the hole, such as "a small red circle" (the course\'s world only)')
+    p.add_argument("--seed", type=_whole(0, 2**32), default=0, help="the same seed gives the same fill (default 0)")
+    p.add_argument(
+        "--out", type=Path, help="the .png, .tif or .jpg file to write (default PICTURE_repaired.png, in this folder)"
+    )
+    p.add_argument(
+        "--count",
+        type=_whole(1, 64),
+        default=1,
+        help="how many repaired pictures, 1 to 64 (default 1); the k-th, NAME-k, uses seed + k - 1",
+    )
+    p.set_defaults(run=_inpaint)
 
     p = commands.add_parser("train", help="train a model and write its checkpoint and card")
     p.add_argument(
@@ -195,6 +222,16 @@ def _generate(args: argparse.Namespace) -> int:
         print(f"note: the words are known but the sentence is not of the world's grammar. {error}", file=sys.stderr)
     plots.grid(pictures, columns=min(8, args.count), title=args.prompt, path=args.out)
     print(f"wrote {args.out}: {args.count} pictures of {args.prompt!r}, seed {args.seed}")
+    return 0
+
+
+def _inpaint(args: argparse.Namespace) -> int:
+    from mmcourse.course import repair
+
+    line, notes = repair.run(args.picture, args.mask, text=args.text, seed=args.seed, out=args.out, count=args.count)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(line)
     return 0
 
 
