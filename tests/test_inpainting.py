@@ -101,9 +101,7 @@ def test_without_a_hole_it_is_torchs_convolution_but_for_the_border(rng: torch.G
     raised[[0, 0, -1, -1], [0, -1, 0, -1]] = 9 / 4
     want = F.conv2d(x, weight, padding=1) * raised + bias.view(1, 4, 1, 1)
     assert torch.allclose(got, want, atol=1e-4) and left.sum() == 0
-    assert torch.allclose(
-        got[..., 1:-1, 1:-1], F.conv2d(x, weight, bias, padding=1)[..., 1:-1, 1:-1], atol=1e-4
-    )
+    assert torch.allclose(got[..., 1:-1, 1:-1], F.conv2d(x, weight, bias, padding=1)[..., 1:-1, 1:-1], atol=1e-4)
 
 
 def test_partial_convolutions_walk_into_the_hole_a_ring_a_layer() -> None:
@@ -127,7 +125,9 @@ def test_a_stem_reads_the_picture_and_the_mask_and_nothing_under_it(kind: str, r
     seen = stem(x, mask)
     assert seen.shape == (2, 8, 8, 12)
     assert torch.equal(bits(seen), bits(stem(masks.hide(x, mask, value=math.nan), mask)))
-    assert not torch.allclose(seen, stem(x + 0.1, mask)) and not torch.allclose(seen, stem(masks.hide(x, mask), 0 * mask))
+    assert not torch.allclose(seen, stem(x + 0.1, mask)) and not torch.allclose(
+        seen, stem(masks.hide(x, mask), 0 * mask)
+    )
 
 
 def test_the_kinds_of_stems_differ_by_what_they_say() -> None:
@@ -407,7 +407,7 @@ def test_the_holes_l1_is_torchs_on_the_holes_pixels(rng: torch.Generator) -> Non
         assert inpainting.hole_l1(fake, real, 0 * mask, discount=discount) == 0
     fake.requires_grad_(True)
     (slope,) = torch.autograd.grad(inpainting.hole_l1(fake, real, mask), fake)
-    assert (slope[~hole] == 0).all() and torch.allclose(slope[hole].abs(), torch.tensor(1 / hole.sum()))
+    assert (slope[~hole] == 0).all() and torch.allclose(slope[hole].abs(), 1 / hole.sum())
 
 
 FAR = pytest.mark.xfail(strict=True, reason="weights farther than half the picture's longer side stay 0")
@@ -604,7 +604,9 @@ def guided(silent: float = 0.25, whole: float = 0.7, leave_out: float = 0.3) -> 
     )
 
 
-def test_guided_batches_say_what_is_true_and_what_is_false(monkeypatch: pytest.MonkeyPatch, rng: torch.Generator) -> None:
+def test_guided_batches_say_what_is_true_and_what_is_false(
+    monkeypatch: pytest.MonkeyPatch, rng: torch.Generator
+) -> None:
     encode, sample = guided()
     scenes = noted(monkeypatch)
     counts = dict(silent=0, thing=0, whole=0, hidden=0)
@@ -817,7 +819,7 @@ def test_one_step_is_what_is_written(cond: int) -> None:
     G, D = twin
     rng = torch.Generator().manual_seed(5)
     batch = even(cond=cond)(rng, 0)
-    real, mask, text, wrong, _ = batch
+    real, mask, text, _wrong, _ = batch
     z, d = torch.randn(4, 8, generator=rng), GAMES["relativistic"].d
     fake = G(z, real, mask, text)
     loss = inpainting.guided_d(D, batch, fake, config)

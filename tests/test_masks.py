@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_a_stroke_is_the_pixels_nearest_to_its_path(share: float, turns: int) ->
     centres = (np.stack(np.mgrid[:size, :size], -1).reshape(-1, 2) + 0.5) / size
     for mask, path in zip(drawn[:, 0].flatten(1) > 0, corners, strict=True):
         part = np.linspace(0, 1, 4000)[:, None]
-        walked = np.concatenate([a + part * (b - a) for a, b in zip(path[:-1], path[1:], strict=True)])
+        walked = np.concatenate([a + part * (b - a) for a, b in itertools.pairwise(path)])
         distance, hole = cKDTree(walked).query(centres)[0], mask.numpy()
         assert hole.sum() == round(share * size**2)
         assert distance[hole].max() <= distance[~hole].min() + 1e-3
@@ -187,7 +188,9 @@ def poking_out(scenes: world.Scenes, mask: Tensor, which: Tensor) -> Tensor:
     return (differs & (mask == 0)).flatten(1).any(1)
 
 
-TIPS = pytest.mark.xfail(strict=True, reason="a large one's tip reaches up to .30 + jitter .02 from its centre, past .29")
+TIPS = pytest.mark.xfail(
+    strict=True, reason="a large one's tip reaches up to .30 + jitter .02 from its centre, past .29"
+)
 
 
 @pytest.mark.parametrize(

@@ -271,10 +271,10 @@ def edit_success(before: Tensor, after: Tensor, asked: Tensor, which: Tensor) ->
     Returns a number from 0 to 1.
     """
     ### BEGIN SOLUTION
-    columns = 3 * which[:, None] + torch.tensor([1, 2, 3])  # (B, 3): where the hidden thing stands
+    columns = 3 * which[:, None] + torch.tensor([1, 2, 3])  # (B, 3): the hidden thing's
     found, stated = after.gather(1, columns), asked[:, 1:4]
     as_asked = ((found == stated) | (stated == OPEN)).all(dim=1)
-    untouched = (after == before).scatter(1, columns, True)  # the hidden thing may differ
+    untouched = (after == before).scatter(1, columns, True)  # where it may differ
     success = as_asked & untouched.all(dim=1)
     return success.float().mean().item()
     ### END SOLUTION

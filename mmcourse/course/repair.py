@@ -425,41 +425,68 @@ def find_parts(hole: Array) -> tuple[Array, list[Part]]:
     """A number for each pixel (H, W), 0 outside the hole, and the parts of the mask, those of the finest tiles first.
 
     A part is a connected piece, with others near it. A piece that is thin here and thick there, such as a scratch that
-    runs into a blot, becomes several. A part's thickness is twice the largest distance to a known pixel, or its height
-    or width where that is less; its tile is twice as wide as that, and at least 32 pixels.
+    runs into a blot, becomes several. A part's thickness is the largest distance from a known pixel to what lies as far
+    beyond, be it known or the picture's edge, or the part's height or width where that is less. Its tile is twice as
+    wide as that, and at least 32 pixels.
     """
     import cv2
-    from scipy import ndimage
 
-    depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    rows, columns = (np.flatnonzero(hole.any(axis=a)) for a in (1, 0))
+    box = tuple(
+        slice(max(int(at[0]) - 1, 0), min(int(at[-1]) + 2, n))
+        for at, n in zip((rows, columns), hole.shape, strict=True)
+    )
     numbers = np.zeros(hole.shape, dtype=np.int32)
+    left, within = hole[box], numbers[box]
+    depth = cv2.distanceTransform(left.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    edge = [
+        np.minimum(np.arange(n), np.arange(n)[::-1])[b].astype(np.float32) for n, b in zip(hole.shape, box, strict=True)
+    ]
+    depth += np.minimum(depth, np.minimum(edge[0][:, None], edge[1]))  # the thickness about each pixel
+    squares = _steps(np.pad(left, 1))[1:-1, 1:-1]  # 1 + half of the largest square about each pixel; outside is known
     found: list[Part] = []
-    left, thick = hole, HOLE
+    thick = HOLE
     while left.any():
-        eroded = ndimage.minimum_filter(left, size=thick + 1, mode="constant")
-        core = ndimage.maximum_filter(eroded, size=thick + 1, mode="constant")  # where a square of that size fits in
-        zone = left & ndimage.maximum_filter(core, size=thick + 1, mode="constant")
-        found += _label(left & ~zone, depth, numbers, len(found))
+        core = squares > thick // 2  # where a square of more than this thickness has its middle
+        zone = left & (_steps(~core) <= thick) if core.any() else np.zeros_like(left)
+        found += _label(left & ~zone, depth, within, len(found), box, hole.shape)
         left, thick = zone, 2 * thick
     return numbers, sorted(found, key=lambda part: part.side)
 
 
-def _label(hole: Array, depth: Array, numbers: Array, before: int) -> list[Part]:
-    """Number what is connected or near, counting on from ``before``, and choose each part's tile."""
+def _steps(mask: Array) -> Array:
+    """How many steps, diagonal ones allowed, each True pixel (H, W) is from the nearest False one; 0 where False."""
+    import cv2
+
+    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_C, 3)
+
+
+def _label(
+    hole: Array, depth: Array, numbers: Array, before: int, origin: tuple[slice, ...], shape: tuple[int, ...]
+) -> list[Part]:
+    """Number what is connected or near, counting on from ``before``, and choose each part's tile.
+
+    The arrays are the part ``origin`` of a picture of this shape.
+    """
     from scipy import ndimage
 
     near = ndimage.maximum_filter(hole, size=2 * NEAR + 1, mode="constant")
     labels, count = ndimage.label(near, structure=np.ones((3, 3)))
     labels[~hole] = 0
-    numbers[hole] = labels[hole] + before
-    deepest = np.atleast_1d(ndimage.maximum(depth, labels, index=np.arange(1, count + 1)))
+    which, deepest = labels[hole], np.zeros(count + 1, dtype=np.float32)
+    numbers[hole] = which + before
+    np.maximum.at(deepest, which, depth[hole])
     parts = []
-    for k, (box, deep) in enumerate(zip(ndimage.find_objects(labels), deepest, strict=True), start=1):
-        thick = math.ceil(2 * deep)
-        for extent, length in zip(box, hole.shape, strict=True):
+    for k, box in enumerate(ndimage.find_objects(labels), start=1):
+        whole = (
+            slice(box[0].start + origin[0].start, box[0].stop + origin[0].start),
+            slice(box[1].start + origin[1].start, box[1].stop + origin[1].start),
+        )
+        thick = math.ceil(deepest[k])
+        for extent, length in zip(whole, shape, strict=True):
             if extent.stop - extent.start < length:  # from edge to edge there is no known ground in this direction
                 thick = min(thick, extent.stop - extent.start)
-        parts.append(Part(before + k, box, max(SIDE, -(-thick * SIDE // HOLE))))
+        parts.append(Part(before + k, whole, max(SIDE, -(-thick * SIDE // HOLE))))
     return parts
 
 
@@ -496,23 +523,15 @@ def _fill_one(canvas: Canvas, numbers: Array, one: Part, fill: Fill) -> float:
 
 def _seeds(numbers: Array, one: Part) -> Array:
     """Where to look for what is missing, (n, 2): corners of small cells, those nearest to known ground first."""
-    from scipy import ndimage
-
     step = max(1, one.side // SIDE)
-    rows, columns = one.box
     here = numbers[one.box] == one.number
     pad = [(0, -n % step) for n in here.shape]
     cells = np.pad(here, pad).reshape(-(-here.shape[0] // step), step, -1, step).any(axis=(1, 3))
-    full = (rows.stop - rows.start == numbers.shape[0], columns.stop - columns.start == numbers.shape[1])
-    around = [(0, 0) if whole else (1, 1) for whole in full]  # beyond the box lies known ground, or the picture's edge
-    for axis, part in enumerate(one.box):
-        if not full[axis]:
-            around[axis] = (int(part.start > 0), int(part.stop < numbers.shape[axis]))
-    depth = ndimage.distance_transform_cdt(np.pad(cells, around), metric="chessboard")
-    depth = depth[around[0][0] :, around[1][0] :][: cells.shape[0], : cells.shape[1]]
-    at = np.argwhere(cells)
+    # beyond the box lies known ground, or the picture's edge
+    around = [(int(b.start > 0), int(b.stop < n)) for b, n in zip(one.box, numbers.shape, strict=True)]
+    depth = _steps(np.pad(cells, around))[around[0][0] :, around[1][0] :][: cells.shape[0], : cells.shape[1]]
     order = np.argsort(depth[cells], kind="stable")
-    return at[order] * step + [rows.start, columns.start]
+    return np.argwhere(cells)[order] * step + [b.start for b in one.box]
 
 
 def _place(canvas: Canvas, numbers: Array, one: Part, point: tuple[int, int], side: int) -> Tile:
