@@ -6,7 +6,6 @@ import copy
 import json
 import math
 import os
-import random
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -820,8 +819,7 @@ def test_one_step_is_what_is_written(cond: int) -> None:
     rng = torch.Generator().manual_seed(5)
     batch = even(cond=cond)(rng, 0)
     real, mask, text, _wrong, _ = batch
-    z, d = torch.randn(4, 8, generator=rng), GAMES["relativistic"].d
-    fake = G(z, real, mask, text)
+    fake = G(torch.randn(4, 8, generator=rng), real, mask, text)
     loss = inpainting.guided_d(D, batch, fake, config)
     assert step.losses["d"] == pytest.approx(loss.item(), rel=1e-5)
     judge = lambda x: D(x, mask, text)  # noqa: E731
@@ -832,7 +830,7 @@ def test_one_step_is_what_is_written(cond: int) -> None:
     opts = [torch.optim.Adam(m.parameters(), lr=config.lr_at(0), betas=config.betas, eps=1e-8) for m in (D, G)]
     (loss + penalty).backward(inputs=list(D.parameters()))
     opts[0].step()
-    game = -torch.nn.functional.logsigmoid(judge(fake) - judge(real)).mean()
+    game = -F.logsigmoid(judge(fake) - judge(real)).mean()
     helped = EXTRA(fake, batch, 0.0)
     assert (step.losses["g"], step.losses["extra"]) == pytest.approx((game.item(), helped.item()), rel=1e-4)
     (game + helped).backward(inputs=list(G.parameters()))
@@ -843,7 +841,7 @@ def test_one_step_is_what_is_written(cond: int) -> None:
     before = start(cond=cond)[0]
     for was, now, mean in zip(before.parameters(), state.G.parameters(), state.ema.parameters(), strict=True):
         assert torch.allclose(mean, 0.1 * was + 0.9 * now, atol=1e-6)
-    assert step.number == state.step == 1 and d is GAMES[config.game].d
+    assert step.number == state.step == 1
 
 
 def test_a_run_is_the_same_for_a_seed_and_leaves_global_randomness_alone() -> None:
@@ -1102,9 +1100,7 @@ def test_widening_with_a_network_and_its_refusals(rng: torch.Generator) -> None:
 
 def test_the_shipped_inpainters_keep_both_promises(rng: torch.Generator) -> None:
     scenes = world.sample_scenes(4, rng)
-    x, (mask, which), z = world.draw(scenes), inpainting.hide_thing(scenes, rng), torch.randn(4, 8, generator=rng)
-    told = world.captions(inpainting.thing(scenes.labels, which), random.Random(0))
-    assert len(told) == 4
+    x, (mask, _), z = world.draw(scenes), inpainting.hide_thing(scenes, rng), torch.randn(4, 8, generator=rng)
     for name in ("inpainting", "inpainting_photographs", "inpainting_text"):
         kind = inpainting.Inpainter if name == "inpainting_text" else inpainting.Repairers
         net, hole = checkpoint.load(kind, name).eval(), mask.expand_as(x) > 0

@@ -217,14 +217,14 @@ def test_a_hole_at_the_edge_and_one_from_edge_to_edge() -> None:
 def test_a_tile_shrinks_by_area_and_grows_by_bicubic() -> None:
     values = picture(128, 96).astype(np.float32)
     everything = np.ones((96, 128), dtype=bool)
-    small, share = repair.shrink(values, everything, repair.Tile(0, 16, 96))
+    small, share = repair.shrink(values, repair.Tile(0, 16, 96), everything)
     block = torch.from_numpy(values[:, 16:112]).permute(2, 0, 1)[None]
     wanted = F.interpolate(block, size=(32, 32), mode="area")[0].permute(1, 2, 0).numpy()
     assert np.allclose(small, wanted, atol=1e-3) and np.allclose(share, 1)
     for side in (5, 32, 45, 300):  # what is unknown weighs nothing, at any ratio
         weight = np.random.default_rng(side).random((96, 128)) < 0.7
         flat = np.where(weight[..., None], 70.0, 255.0)
-        small, share = repair.shrink(flat, weight, repair.Tile(-20, 3, side))
+        small, share = repair.shrink(flat, repair.Tile(-20, 3, side), weight)
         assert np.allclose(small[share > 0], 70, atol=1e-3) and share.max() <= 1 + 1e-5
     tiny = np.random.default_rng(0).random((32, 32, 3)).astype(np.float32)
     assert np.allclose(repair.enlarge(tiny, 32)(slice(0, 32), slice(0, 32)), tiny, atol=1e-6)

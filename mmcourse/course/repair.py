@@ -93,7 +93,7 @@ def _open(path: Path, name: str) -> _File:
                         f"{name}: {str(path)!r} holds {frames} pictures (an animation or several pages); "
                         "expected a file of one picture. Save the one that you mean as PNG."
                     )
-                if image.mode != "I;16" and ";16" in repr(image.tile) and not image.mode.startswith("I"):
+                if ";16" in repr(image.tile) and not image.mode.startswith("I"):
                     raise _Refused(
                         f"{name}: {str(path)!r} has 16 bits a colour, of which only 8 would be kept; "
                         "expected 8 bits a colour, or 16 bits of grey. Save it with 8 bits first."
@@ -107,7 +107,7 @@ def _open(path: Path, name: str) -> _File:
                 if frames > 1:
                     notes = [f"the file holds {frames} pictures; the first was repaired", *notes]
                 return _File(upright, kind, stored, exif, image.info.get("icc_profile"), tuple(notes))
-    except _Refused:
+    except (_Refused, PermissionError):
         raise
     except Image.DecompressionBombError as error:
         raise ValueError(
@@ -318,16 +318,16 @@ def _area(side: int) -> Array:
     return (overlap.clip(min=0) * SIDE / side).astype(np.float32)
 
 
-def shrink(values: Array, weight: Array, tile: Tile) -> tuple[Array, Array]:
-    """A tile by area: the mean (32, 32, C) of the values (H, W, C) where ``weight`` (H, W) is True, and the share
-    (32, 32) of each pixel that it covers. Where that is 0 the mean is 0."""
+def shrink(values: Array, tile: Tile, *weights: Array) -> tuple[Array, Array]:
+    """A tile by area: the mean (32, 32, C) of the values (H, W, C) where all ``weights`` (H, W) are True, and the share
+    (32, 32) of each pixel that they cover. Where that is 0 the mean is 0."""
     rows = _reflect(tile.top, tile.side, values.shape[0])
     columns = _reflect(tile.left, tile.side, values.shape[1])
     area, channels = _area(tile.side), values.shape[2]
     total = np.zeros((SIDE, tile.side, channels + 1), dtype=np.float32)
     for i in range(0, tile.side, 256):  # a band at a time: a tile can be as large as the picture
         band = np.ix_(rows[i : i + 256], columns)
-        known = weight[band][..., None].astype(np.float32)
+        known = np.logical_and.reduce([weight[band] for weight in weights])[..., None].astype(np.float32)
         both = np.concatenate([values[band] * known, known], axis=2)
         total += (area[:, i : i + 256] @ both.reshape(len(both), -1)).reshape(total.shape)
     small = np.einsum("js,isc->ijc", area, total)
@@ -349,10 +349,10 @@ def enlarge(fill: Array, side: int) -> Callable[[slice, slice], Array]:
 
 @dataclass
 class Canvas:
-    """A picture in repair: ``pixels`` (H, W, C), what is still to be filled, and what may be looked at."""
+    """A picture in repair: ``pixels`` (H, W, C), what of them is known or filled, and what may be looked at."""
 
     pixels: Array
-    missing: Array
+    known: Array
     visible: Array | None
     low: float
     high: float
@@ -365,19 +365,19 @@ class Canvas:
             low, high = float(known.min()), max(float(known.max()), float(known.min()) + 1)
         # colours under full transparency mean nothing, so the network does not see them
         visible = None if photo.alpha is None else photo.alpha > 0
-        return cls(photo.pixels.copy(), hole.copy(), visible, low, high)
+        return cls(photo.pixels.copy(), ~hole, visible, low, high)
 
     def look(self, tile: Tile) -> tuple[Array, Array] | None:
         """A tile as pictures (32, 32, 3) in [-1, 1] and mask (32, 32); None where too little of it is known."""
         sums: tuple[Array, Array] | None = None
         if self.visible is not None:
-            sums = shrink(self.pixels, ~self.missing & self.visible, tile)
+            sums = shrink(self.pixels, tile, self.known, self.visible)
         if sums is None or sums[1].max() <= 0:
-            sums = shrink(self.pixels, ~self.missing, tile)
+            sums = shrink(self.pixels, tile, self.known)
         mean, share = sums
         known = share >= 0.5
         if known.mean() < 1 / 16:
-            if tile.side < 2 * max(self.missing.shape):
+            if tile.side < 2 * max(self.known.shape):
                 return None
             known = share > 0
         x = (mean - self.low) / (self.high - self.low) * 2 - 1
@@ -398,7 +398,7 @@ class Canvas:
                 there = slice(columns.start - tile.left, columns.stop - tile.left)
                 values = part(slice(i - tile.top, j - tile.top), there)
                 self.pixels[i:j, columns][inside] = np.rint(values[inside]).clip(0, most)
-        self.missing[rows, columns] &= ~where
+        self.known[rows, columns] |= where
 
 
 def _ask(fill: Fill, x: Array, mask: Array) -> Array:
@@ -449,7 +449,9 @@ def find_parts(hole: Array) -> tuple[Array, list[Part]]:
     while left.any():
         core = squares > thick // 2  # where a square of more than this thickness has its middle
         zone = left & (_steps(~core) <= thick) if core.any() else np.zeros_like(left)
-        found += _label(left & ~zone, depth, within, len(found), box, hole.shape)
+        thin = left & ~zone
+        if thin.any():
+            found += _label(thin, depth, within, len(found), box, hole.shape)
         left, thick = zone, 2 * thick
     return numbers, sorted(found, key=lambda part: part.side)
 
@@ -502,7 +504,7 @@ def _fill_one(canvas: Canvas, numbers: Array, one: Part, fill: Fill) -> float:
     for row, column in _seeds(numbers, one):
         step = max(1, one.side // SIDE)
         cell = (slice(row, row + step), slice(column, column + step))
-        left = canvas.missing[cell] & (numbers[cell] == one.number)
+        left = ~canvas.known[cell] & (numbers[cell] == one.number)
         if not left.any():
             continue
         first = np.argwhere(left)[0]
@@ -515,8 +517,8 @@ def _fill_one(canvas: Canvas, numbers: Array, one: Part, fill: Fill) -> float:
                 break
             side *= 2  # nothing known in sight
         coarsest = max(coarsest, side)
-        at = tile.inside(canvas.missing.shape, rim=side * RIM // SIDE)
-        where = canvas.missing[at] & (numbers[at] == one.number)
+        at = tile.inside(canvas.known.shape, rim=side * RIM // SIDE)
+        where = ~canvas.known[at] & (numbers[at] == one.number)
         canvas.put(_ask(fill, *seen), tile, where, at)
     return SIDE / coarsest
 
@@ -543,7 +545,7 @@ def _place(canvas: Canvas, numbers: Array, one: Part, point: tuple[int, int], si
             slice(max(int(c - reach), 0), min(int(c + reach) + 1, n))
             for c, n in zip(centre, numbers.shape, strict=True)
         )
-        there = canvas.missing[box] & (numbers[box] == one.number)
+        there = ~canvas.known[box] & (numbers[box] == one.number)
         for axis in range(2):
             found = np.flatnonzero(there.any(axis=1 - axis))
             if len(found):

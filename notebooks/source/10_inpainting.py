@@ -229,7 +229,7 @@ plots.caption_sheet(rows, ["hole", "fake: G's", "fake: a stranger's surroundings
 
 # %% [markdown]
 # In the game G keeps an L1 term, but a pixel deep in the hole counts less than one at its edge: near the edge there is one
-# right answer, deep inside there may be many. And its weight falls as the run goes on.
+# right answer, deep inside there may be many.
 #
 # First L1 alone. Then the game goes on from there. **Predict.** Which of the two will have the higher PSNR?
 
@@ -365,8 +365,8 @@ plots.grid(torch.stack([given, wide], dim=1).flatten(0, 1), columns=2, scale=9, 
 
 # %% [markdown]
 # Each step shows the network a window whose one half is the last 16 columns and whose other half is a hole. Then the window
-# moves on. It remembers nothing beyond those columns.In training a hidden half often held a
-# thing: the shipped network puts new ones out there, and a shorter training goes on with the ground alone.
+# moves on. It remembers nothing beyond those columns. In training a hidden half often held a thing: the shipped network
+# puts new ones out there, and a shorter training goes on with the ground alone.
 #
 # ## 8. Error against the size of the hole
 #
