@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmcourse.checks import expect_one_of, expect_shape
-from mmcourse.masks import compose, expect_mask
+from mmcourse.masks import compose, expect_mask, hide
 
 METHODS = ("telea", "navier_stokes", "biharmonic", "copy_mean")
 
@@ -31,7 +31,7 @@ def repair(x: Tensor, mask: Tensor, method: str = "telea", *, radius: int = 3) -
         raise ValueError("repair: a picture is all hole; there is nothing to go by.")
     if method == "copy_mean":
         known = 1 - mask
-        mean = (x * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True)  # (B, 3, 1, 1)
+        mean = hide(x, mask).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True)  # (B, 3, 1, 1)
         return compose(x, mean.expand_as(x).contiguous(), mask)
     fills = [_one(a, m, method, radius) for a, m in zip(x.cpu(), mask.cpu(), strict=True)]
     return compose(x, torch.stack(fills).to(x), mask)

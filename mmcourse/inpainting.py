@@ -296,7 +296,7 @@ def edge_weights(mask: Tensor, discount: float) -> Tensor:
     if not 0 < discount <= 1:
         raise ValueError(f"discount: expected more than 0 and at most 1, got {discount}.")
     weight = 1 - mask
-    for _ in range(max(mask.shape[-2:]) // 2):
+    for _ in range(max(mask.shape[-2:])):
         weight = torch.maximum(weight, discount * F.max_pool2d(weight, 3, stride=1, padding=1))
     return weight
 

@@ -68,13 +68,7 @@ def test_known_pixels_stay_bit_for_bit_and_the_hole_never_matters(method: str, d
     assert torch.equal(alone, got)
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        pytest.param(m, marks=pytest.mark.xfail(strict=True, reason="NaN times 0 is NaN")) if m == "copy_mean" else m
-        for m in METHODS
-    ],
-)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_not_even_nan_in_the_hole_matters(method: str, damaged: tuple) -> None:
     x, mask = damaged

@@ -290,8 +290,17 @@ def test_a_new_networks_fill_is_near_the_averages(rng: torch.Generator) -> None:
     G.ask.register_forward_hook(lambda *args: seen.append(args[2]))
     G.offer.register_forward_hook(lambda *args: seen.append(args[2]))
     out = G(torch.randn(2, 8, generator=rng), noise, mask)
-    half = 0.5 * (inpainting.pull_push(noise, mask) + inpainting.copy_known(*seen, noise, mask))
-    assert torch.allclose(out, torch.where(mask > 0, half, noise), atol=1e-5)
+    averages, copied = inpainting.pull_push(noise, mask), inpainting.copy_known(*seen, noise, mask)
+    assert torch.allclose(out, torch.where(mask > 0, 0.5 * (averages + copied), noise), atol=1e-5)
+    for bias, alone in ((-40.0, averages), (40.0, copied)):  # the fourth number of the head says how far to copy
+        with torch.no_grad():
+            G.head[0].bias[12:] = bias
+        out = G(torch.randn(2, 8, generator=rng), noise, mask)
+        assert torch.allclose(out, torch.where(mask > 0, alone, noise), atol=1e-4)
+    with torch.no_grad():
+        G.head[0].bias[:] = torch.tensor([0.3, 0.0, -0.2, -40.0]).repeat_interleave(4)
+    painted = averages + torch.tensor([0.3, 0.0, -0.2]).view(1, 3, 1, 1)
+    assert torch.allclose(G(torch.zeros(2, 8), noise, mask), torch.where(mask > 0, painted, noise), atol=1e-5)
 
 
 def test_noise_and_text_are_heard_in_the_hole(rng: torch.Generator) -> None:
@@ -310,7 +319,7 @@ def test_no_text_is_a_row_of_zeros_whatever_the_whitening(rng: torch.Generator) 
     silent = G(z, x, mask)
     assert torch.equal(silent, G(z, x, mask, torch.zeros(3, 64)))
     mixed = torch.randn(3, 64, generator=rng)
-    mixed[1] = 0
+    mixed[1], mixed[2, 3:] = 0, 0  # the third has noughts in it, and says something still
     got = G(z, x, mask, mixed)
     assert torch.allclose(got[1], silent[1], atol=1e-5) and not torch.allclose(got[0], silent[0], atol=1e-5)
     style = F.leaky_relu(G.map(torch.cat([z, torch.zeros(3, 65)], dim=1)), 0.2)
@@ -409,11 +418,8 @@ def test_the_holes_l1_is_torchs_on_the_holes_pixels(rng: torch.Generator) -> Non
     assert (slope[~hole] == 0).all() and torch.allclose(slope[hole].abs(), 1 / hole.sum())
 
 
-FAR = pytest.mark.xfail(strict=True, reason="weights farther than half the picture's longer side stay 0")
-
-
 @pytest.mark.parametrize("discount", [0.9, 0.5])
-@pytest.mark.parametrize("kind", ["mixed", "thing", "wide", pytest.param("far", marks=FAR)])
+@pytest.mark.parametrize("kind", ["mixed", "thing", "wide", "far"])
 def test_edge_weights_are_powers_of_the_distance(kind: str, discount: float, rng: torch.Generator) -> None:
     mask = {
         "mixed": lambda: masks.mixed(80, rng),
@@ -1005,13 +1011,12 @@ def test_l1_alone_minimises_extra_where_it_is_given() -> None:
 
 
 def test_l1_alone_hears_the_text() -> None:
-    config = replace(TINY.alone, steps=1, lr=1.0)
     G = start(cond=64)[0]
-    next(inpainting.fit_hole(G, even(cond=64), replace(config, steps=3)))
-    calls: list[Any] = []
-    G.register_forward_hook(lambda net, args, out: calls.append(args[3]))
-    list(inpainting.fit_hole(G, even(cond=64), config))
-    assert calls[0] is not None and calls[0].shape == (4, 64)
+    calls: list[tuple[Any, ...]] = []
+    G.register_forward_pre_hook(lambda net, args: calls.append(args))
+    list(inpainting.fit_hole(G, even(cond=64), replace(TINY.alone, steps=2)))
+    batch = even(cond=64)(torch.Generator().manual_seed(TINY.alone.seed), 0)
+    assert len(calls) == 2 and torch.equal(calls[0][3], batch.text) and torch.equal(calls[0][2], batch.mask)
 
 
 def test_l1_alone_stops_where_it_is_not_finite_and_goes_on_from_a_state() -> None:
@@ -1039,7 +1044,7 @@ def test_filling_in_parts_is_filling_at_once(rng: torch.Generator) -> None:
     for told in (None, text):
         parts = inpainting.fill(G, x, mask, z, told, chunk=3)
         assert parts.shape == x.shape and not parts.requires_grad
-        assert torch.allclose(parts, G(z, x, mask, told), atol=1e-5)
+        assert torch.allclose(parts, G(z, x, mask, told), atol=1e-4)
     assert not torch.allclose(inpainting.fill(G, x, mask, z, text), inpainting.fill(G, x, mask, z))
 
 

@@ -363,3 +363,34 @@ def test_guided_figures_are_the_same_for_a_seed(judge: Judge) -> None:
     one, two, other = (metrics.measure_guided(Stand("noise"), judge, blank, n=60, seed=s) for s in (0, 0, 1))
     assert one == two != other
     assert metrics.measure_guided(Stand("elsewhere"), judge, blank, n=60)["seen"]["known"] == 0
+
+
+def test_guided_figures_ask_what_they_say_they_ask(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is told of which pictures: of the hidden thing, of all, of a changed thing, nothing; held out or seen."""
+    told: list[Tensor] = []
+    shown: list[tuple[Tensor, Tensor, Tensor | None]] = []
+    probed: list[Tensor] = []
+
+    class Notes(Stand):
+        def forward(self, z: Tensor, x: Tensor, mask: Tensor, text: Tensor | None = None) -> Tensor:
+            shown.append((x, mask, text))
+            return x.clone()
+
+    def encode(captions: Sequence[str]) -> Tensor:
+        told.append(world.statements(captions))
+        return torch.full((len(captions), 64), float(len(told)))
+
+    usual = metrics.leak_probe
+    monkeypatch.setattr(metrics, "leak_probe", lambda x, hidden: probed.append(x) or usual(x, hidden))
+    metrics.measure_guided(Notes(), judge, encode, n=80)
+    assert len(told) == len(probed) == 6 and len(shown) == 8
+    for k, held_out in enumerate((False, True)):
+        thing, whole, changed = told[3 * k : 3 * k + 3]
+        x, mask, _ = shown[4 * k]
+        assert [float(text[0, 0]) for *_, text in shown[4 * k : 4 * k + 4]] == [3 * k + 1, 3 * k + 2, 3 * k + 3, 0]
+        assert world.holds_out(whole).all() if held_out else not world.holds_out(whole).any()
+        assert world.satisfied(judge.read(x), whole).float().mean() > 0.97 and (whole[:, 1:4] >= 0).all()
+        assert (thing[:, 0] == 1).all() and (thing[:, 1:4] >= 0).all() and (thing[:, 4:] == world.OPEN).all()
+        assert ((thing != changed).sum(1) == 1).float().mean() > 0.95
+        for seen in probed[3 * k : 3 * k + 3]:
+            assert torch.equal(seen, inpainting.build_input(x, mask)), "the probe is shown what the network may see"
