@@ -19,7 +19,7 @@ import torch
 
 from mmcourse import checkpoint, inpainting, masks, metrics, runtime, world
 from mmcourse.classical import METHODS, repair
-from mmcourse.course.training import _repaired
+from mmcourse.course.training import play_out_repair
 from mmcourse.data import vocabulary
 from mmcourse.encoders import Space
 from mmcourse.inpainting import Repairers, fill, fit_hole, prepare
@@ -51,7 +51,7 @@ def train_one(task: str, seed: int) -> Row:
         untrained = metrics.measure_repair(parts[0], task_source(task), n=N, seed=seed)
     parts[0].train()
     began = time.process_time()  # what the processor spent, whoever else was waiting for it
-    alone, game, _, seconds = _repaired(recipe, parts, f"{task}, seed {seed}", print)
+    alone, game, _, seconds = play_out_repair(recipe, parts, f"{task}, seed {seed}", print)
     spent = time.process_time() - began
     row: Row = {"seed": seed, "seconds": round(seconds, 1), "cpu_seconds": round(spent, 1), "untrained": untrained}
     if task == "guided":

@@ -27,7 +27,7 @@ from mmcourse.data import LANGUAGES, CaptionPool, Encode
 from mmcourse.layers import SLOPE, ModBlock, Trunk, Whiten, conv, linear, no_grad_copy, upsample_head
 from mmcourse.losses import game, gradient_penalty_at
 from mmcourse.masks import compose, hide
-from mmcourse.train import Diverged, State, Step, TrainConfig, update_ema, whole_step
+from mmcourse.train import State, Step, TrainConfig, expect_finite, move, update_ema, whole_step
 
 SPACE = 64
 STEMS = ("plain", "gated", "partial")
@@ -343,22 +343,21 @@ def play_repair(
         yield Step(state.step, state.seconds, losses, state)
 
 
-def fit_hole(
-    G: Inpainter, sample: Damage, config: TrainConfig, *, extra: Extra | None = None, state: State | None = None
-) -> Iterator[Step]:
-    """G alone: by the hole's L1 and nothing else, or by ``extra``. No discriminator, no game. It is the network that
-    wins in PSNR, and a good place to start the game from. Yields a ``Step`` as ``play`` does."""
+def fit_hole(G: Inpainter, sample: Damage, config: TrainConfig, *, state: State | None = None) -> Iterator[Step]:
+    """G alone, by the hole's L1 and nothing else: no discriminator, no game. A good place to start the game from. Yields
+    a ``Step`` as ``play`` does."""
     state = state or State.start(G, nn.Linear(1, 1), config)  # a state needs some D; nobody asks this one
     while state.step < config.steps:
         began, i = time.perf_counter(), state.step
-        state.opt_g.param_groups[0]["lr"] = config.lr_at(i)
-        batch = sample(state.rng, i)
-        z = torch.randn(len(batch.real), config.z, generator=state.rng, device=batch.real.device)
-        fake = G(z, batch.real, batch.mask, batch.text)
-        loss = hole_l1(fake, batch.real, batch.mask) if extra is None else extra(fake, batch, i / config.steps)
-        _step_of(state.opt_g, G, loss, i + 1)
-        update_ema(state.ema, G, min(config.ema, (i + 1) / (i + 10)))
-        state.step += 1
+        with whole_step(state):
+            state.opt_g.param_groups[0]["lr"] = config.lr_at(i)
+            batch = sample(state.rng, i)
+            z = torch.randn(len(batch.real), config.z, generator=state.rng, device=batch.real.device)
+            loss = hole_l1(G(z, batch.real, batch.mask, batch.text), batch.real, batch.mask)
+            expect_finite(i + 1, l1=loss)
+            move(state.opt_g, G, loss)
+            update_ema(state.ema, G, min(config.ema, (i + 1) / (i + 10)))
+            state.step += 1
         state.seconds += time.perf_counter() - began
         yield Step(state.step, state.seconds, {"l1": float(loss.detach())}, state)
 
@@ -391,28 +390,20 @@ def _one_step(state: State, sample: Damage, extra: Extra) -> dict[str, float]:
         both, twice = torch.cat([real, fake.detach()]), mask.repeat(2, 1, 1, 1)
         told = None if text is None else text.repeat(2, 1)
         penalty = config.gamma_at(i) * config.reg_every * gradient_penalty_at(lambda x: D(x, twice, told), both)
-    _step_of(state.opt_d, D, loss_d + penalty, i + 1)
+    expect_finite(i + 1, d=loss_d, penalty=penalty)
+    move(state.opt_d, D, loss_d + penalty)
 
     with torch.no_grad():
         real_logits = D(real, mask, text)
     loss_g = game(config.game).g(real_logits, D(fake, mask, text))
     helped = extra(fake, batch, i / config.steps)
-    _step_of(state.opt_g, G, loss_g + helped, i + 1)
+    expect_finite(i + 1, g=loss_g, extra=helped)
+    move(state.opt_g, G, loss_g + helped)
 
     update_ema(state.ema, G, min(config.ema, (i + 1) / (i + 10)))
     state.step += 1
     shown = {"d": loss_d, "g": loss_g, "penalty": penalty, "extra": helped}
     return {name: float(value.detach()) for name, value in shown.items()}
-
-
-def _step_of(opt: torch.optim.Optimizer, model: nn.Module, loss: Tensor, number: int) -> None:
-    if not torch.isfinite(loss):
-        raise Diverged(number, {"loss": float(loss.detach())})
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    for p, slope in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
-        p.grad = slope
-    opt.step()
-    opt.zero_grad(set_to_none=True)
 
 
 # ---------------------------------------------------------------------------------------------------- damaged pictures
@@ -526,8 +517,7 @@ class Recipe:
     """Sizes and numbers of one run; a profile is one of these.
 
     ``alone`` is the run by L1 alone, ``config`` the game that goes on from it. ``l1`` weighs the hole's L1 in the game,
-    with its ``discount``; over the run it falls to ``l1_end`` of that. ``whole`` is the share of masks that hide
-    a whole thing; the others are boxes, strokes, halves and borders. ``silent`` is the share of texts left out.
+    with its ``discount``. ``whole`` is the share of masks that hide a whole thing; the others are boxes, strokes, halves and borders. ``silent`` is the share of texts left out.
     """
 
     source: str = "world"
@@ -537,7 +527,6 @@ class Recipe:
     mapping: int = 128
     stem: str = "plain"
     l1: float = 15.0
-    l1_end: float = 1.0
     discount: float = 0.85
     whole: float = 0.25
     silent: float = 0.15
@@ -556,7 +545,7 @@ class Recipe:
 
 
 def _guided(alone: TrainConfig, config: TrainConfig, **more: Any) -> Recipe:
-    usual: dict[str, Any] = dict(whole=0.8, l1=8.0, l1_end=1.0, discount=0.65, help=1.5)
+    usual: dict[str, Any] = dict(whole=0.8, l1=8.0, discount=0.65, help=1.5)
     return Recipe(guided=True, alone=alone, config=config, **{**usual, **more})
 
 
@@ -565,8 +554,7 @@ def terms(recipe: Recipe, tower: nn.Module | None = None) -> Extra:
     picture to its whole caption, early in the run (its weight falls to 0 at ``help_until``)."""
 
     def extra(fake: Tensor, batch: Damaged, progress: float) -> Tensor:
-        weight = recipe.l1 * (1 + (recipe.l1_end - 1) * progress)
-        loss = weight * hole_l1(fake, batch.real, batch.mask, discount=recipe.discount)
+        loss = recipe.l1 * hole_l1(fake, batch.real, batch.mask, discount=recipe.discount)
         now = recipe.help * max(0.0, 1 - progress / recipe.help_until)
         if tower is not None and batch.whole is not None and now:
             loss = loss - now * (tower(fake) * batch.whole).sum(1).mean()

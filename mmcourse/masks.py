@@ -93,7 +93,7 @@ def around(centre: Tensor, *, half: float = 0.29, size: int = 32) -> Tensor:
     """Squares (B, 1, size, size) about points (B, 2), x and y in picture widths, ``half`` their half side.
 
     With the usual ``half`` a thing of the world, whose centre is given, is hidden whole, small or large, but for the
-    faint outermost tip of a large star or triangle in some .3 % of scenes; .32 hides those too. The hole's size tells
+    outermost tip of a large star or triangle in rare scenes; .32 hides those too. The hole's size tells
     nothing of the thing's.
     """
     expect_shape(centre, "B 2", name="centre")

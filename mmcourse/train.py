@@ -244,16 +244,16 @@ def _one_step(state: State, sample: Sample, extra: Extra | None) -> dict[str, fl
         twice = None if cond is None else torch.cat([cond, cond])
         slope = gradient_penalty_at(lambda x: D.score(D.look(x), twice), both)  # the mean over real and fake
         penalty = config.gamma_at(i) * slope * config.reg_every  # gamma/2 (R1 + R2), for all steps until the next
-    _finite(i + 1, d=loss_d, penalty=penalty)
-    _move(state.opt_d, D, loss_d + penalty)
+    expect_finite(i + 1, d=loss_d, penalty=penalty)
+    move(state.opt_d, D, loss_d + penalty)
 
     # G's move: fake above real, under the D that has just moved
     with torch.no_grad():
         real_logits = D.score(D.look(real), cond)
     loss_g = rules.g(real_logits, D.score(D.look(fake), cond))
     helped = torch.zeros((), device=real.device) if extra is None else extra(fake, batch, i / config.steps)
-    _finite(i + 1, g=loss_g, extra=helped)
-    _move(state.opt_g, G, loss_g + helped)
+    expect_finite(i + 1, g=loss_g, extra=helped)
+    move(state.opt_g, G, loss_g + helped)
 
     update_ema(state.ema, G, min(config.ema, (i + 1) / (i + 10)))
     state.step += 1
@@ -285,13 +285,15 @@ def whole_step(state: State) -> Iterator[None]:
         usual(*waiting[0])
 
 
-def _finite(step: int, **losses: Tensor) -> None:
+def expect_finite(step: int, **losses: Tensor) -> None:
+    """Raise ``Diverged`` with all losses by name where one of them is not finite."""
     values = {k: float(v.detach()) for k, v in losses.items()}
     if not all(math.isfinite(v) for v in values.values()):
         raise Diverged(step, values)
 
 
-def _move(opt: torch.optim.Adam, model: nn.Module, loss: Tensor) -> None:
+def move(opt: torch.optim.Adam, model: nn.Module, loss: Tensor) -> None:
+    """One step of an optimiser down the loss, for the model's parameters alone."""
     parameters = list(model.parameters())
     for p, slope in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
         p.grad = slope

@@ -253,7 +253,7 @@ def train_outline2picture(profile: str, seed: int, out: Path, say: Report) -> tu
     return train_outline2picture(profile, seed, say)
 
 
-def _repaired(recipe: Any, parts: Any, name: str, say: Report) -> tuple[Any, Any, Any, float]:
+def play_out_repair(recipe: Any, parts: Any, name: str, say: Report) -> tuple[Any, Any, Any, float]:
     """Play both runs of a repair: by L1 alone, then the game. Gives both averaged networks, D and the seconds."""
     import copy
 
@@ -297,7 +297,7 @@ def _train_repairers(recipe: Any, name: str, profile: str, seed: int, say: Repor
     parts = prepare(recipe, seed=seed, device=pick_device() if profile == "gpu" else "cpu")
     untrained = measure_repair(parts[0].eval(), recipe.source, seed=seed, n=200)
     parts[0].train()
-    alone, game, _, seconds = _repaired(recipe, parts, name, say)
+    alone, game, _, seconds = play_out_repair(recipe, parts, name, say)
     pair = Repairers(**game.hparams)
     pair.alone.load_state_dict(alone.state_dict())
     pair.game.load_state_dict(game.state_dict())
@@ -339,7 +339,7 @@ def train_inpainting_text(profile: str, seed: int, out: Path, say: Report) -> tu
     encode = encoder(space, vocabulary())
     device = pick_device() if profile == "gpu" else "cpu"
     parts = inpainting.prepare(recipe, space=space, encode=encode, seed=seed, device=device)
-    _, G, _, seconds = _repaired(recipe, parts, "inpainting_text", say)
+    _, G, _, seconds = play_out_repair(recipe, parts, "inpainting_text", say)
     figures = measure_guided(G, judge, encode, seed=seed + 1, n=2000)
     for split, row in figures.items():
         say(f"inpainting_text, {split}: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items() if isinstance(v, float)))

@@ -454,7 +454,7 @@ print(f"outpainting: {ours:.1f} dB, the best classical way {max(rivals.values())
 #
 # 1. Set `stem="gated"`, then `stem="partial"` in the recipe. What do they gain, and what does a step cost?
 # 2. Set `kinds=("box",)` in the recipe. How does the network do on strokes and borders that it has never seen?
-# 3. Train the game with `l1=0`, then with `l1=60` and `l1_end=1`. What becomes of the PSNR, and what of the spread?
+# 3. Train the game with `l1=0`, then with `l1=60`. What becomes of the PSNR, and what of the spread?
 # 4. Repair a photograph of your own: `mmcourse inpaint photo.jpg --mask mask.png`. In JupyterLab, `from mmcourse.painter
 #    import MaskPainter` lets you paint the hole.
 #

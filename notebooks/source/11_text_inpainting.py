@@ -436,8 +436,9 @@ print(f"right {seen_row['right']:.1%}, held out {rare['right']:.1%}, swapped {se
 # - The hidden thing is always where a thing may stand, and the square is about its centre. A hole with no thing in it, or
 #   with two, was never measured.
 # - The judge is a network, the world is small, and no photograph was measured.
-# - Right does not mean varied. This G hardly uses its noise, and the judge does not punish that.
-# - The balance of section 8 was measured on one run, on things cut from the right, for a colour. It is no law.
+# - Right does not mean varied: this G hardly uses its noise.
+# - In rare scenes the tip of a large star or triangle shows beside the mask.
+# - The balance of section 8 was measured on one run, on things cut from the right, for a colour.
 #
 # ## Exercises
 #
