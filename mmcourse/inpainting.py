@@ -344,8 +344,8 @@ def play_repair(
 
 
 def fit_hole(G: Inpainter, sample: Damage, config: TrainConfig, *, state: State | None = None) -> Iterator[Step]:
-    """G alone, by the hole's L1 and nothing else: no discriminator, no game. A good place to start the game from. Yields
-    a ``Step`` as ``play`` does."""
+    """G alone, by the hole's L1 and nothing else: no discriminator, no game. A good place to start the game from.
+    Yields a ``Step`` as ``play`` does."""
     state = state or State.start(G, nn.Linear(1, 1), config)  # a state needs some D; nobody asks this one
     while state.step < config.steps:
         began, i = time.perf_counter(), state.step
@@ -517,7 +517,8 @@ class Recipe:
     """Sizes and numbers of one run; a profile is one of these.
 
     ``alone`` is the run by L1 alone, ``config`` the game that goes on from it. ``l1`` weighs the hole's L1 in the game,
-    with its ``discount``. ``whole`` is the share of masks that hide a whole thing; the others are boxes, strokes, halves and borders. ``silent`` is the share of texts left out.
+    with its ``discount``. ``whole`` is the share of masks that hide a whole thing; the others are boxes, strokes,
+    halves and borders. ``silent`` is the share of texts left out.
     """
 
     source: str = "world"

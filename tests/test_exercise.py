@@ -1092,3 +1092,60 @@ def test_docstrings_fit_a_notebooks_cell(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef):
             assert not [line for line in (ast.get_docstring(node) or "").splitlines() if len(line) > 85]
+
+
+# ---- two slips at once
+
+
+EXPECTED = [{"ok": {"shown": s, "refused": "it raised ValueError", "more": 7}} for s in (1.0, 2.0)]
+KNOWN = {
+    "minus": [{"ok": {"shown": -s, "refused": "it raised ValueError", "more": 7}} for s in (1.0, 2.0)],
+    "minus, and more": [{"ok": {"shown": -s, "refused": "it raised ValueError", "more": 8}} for s in (1.0, 2.0)],
+    "one": [{"ok": {"shown": -1.0, "refused": "it raised ValueError", "more": 7}}] * 2,
+}
+
+
+def told(got: list, known: dict) -> str | None:
+    wrong = ((name, f"of {name}", iter(runs)) for name, runs in known.items())
+    verdict = e._judge(EXPECTED, got, e._Rule(1e-6, 1e-6, False), "shown", wrong)
+    assert (
+        not verdict.right
+        and verdict.share == 0
+        and verdict.sentence == (f"of {verdict.misconception}" if verdict.misconception else "")
+    )
+    return verdict.misconception
+
+
+@pytest.mark.parametrize(
+    ("shown", "refused", "more", "known", "name"),
+    [
+        ((-1.0, -2.0), "it raised ValueError", 7, ("minus, and more", "minus", "one"), "minus"),  # equal as a whole
+        ((-1.0, -2.0), "it returned 3", 7, ("minus, and more", "minus", "one"), "minus"),  # a second slip
+        ((-1.0, -2.0), "it returned 3", 8, ("minus", "minus, and more", "one"), "minus, and more"),  # the nearest
+        ((-1.0, -2.0), "it returned 3", 9, ("minus", "minus, and more", "one"), None),  # two are as near
+        ((-1.0, -1.0), "it returned 3", 9, ("minus", "one"), "one"),  # on both seeds, not on one
+        ((-1.0, -3.0), "it returned 3", 7, ("minus", "one"), None),
+        ((1.0, 2.0), "it returned 3", 7, ("minus", "one"), None),  # what is shown is the refusal
+    ],
+)
+def test_of_two_slips_the_one_that_is_shown_is_told(shown, refused, more, known, name):
+    got = [{"ok": {"shown": s, "refused": refused, "more": more}} for s in shown]
+    assert told(got, {k: KNOWN[k] for k in known}) == name
+
+
+@pytest.mark.parametrize(
+    "got", [[None] * 2, [{"error": "KeyError", "text": ""}] * 2, [{"ok": {}}] * 2, [{"ok": []}] * 2]
+)
+def test_where_no_value_is_shown_no_slip_is_told(got):
+    assert told(got, KNOWN) is None
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_first_slip_is_told_to_an_answer_that_refuses_nothing_too(frozen):
+    """The answers of a learner who has one thing the wrong way round and has not come to the errors yet."""
+    whole = e.load_assignment("10_inpainting", ROOT)
+    item = whole.item("composite")
+    probe, seeds = e.load_probe(e.probe_source(item)), list(item.public_seeds)
+    got = [e.run_probe(probe, lambda known, fill, mask: torch.where(mask > 0, known, fill), seed) for seed in seeds]
+    verdict = e.diagnose(e.freeze(whole) if frozen else whole, "composite", seeds, json.loads(json.dumps(got)))
+    assert verdict.misconception == "polarity" and "1 is the hole" in verdict.sentence

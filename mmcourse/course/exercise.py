@@ -16,6 +16,7 @@ import functools
 import hashlib
 import html
 import inspect
+import itertools
 import json
 import linecache
 import math
@@ -770,7 +771,8 @@ def _run_misconceptions(item: Item, seeds: Sequence[int]) -> _Wrong:
     """Name, sentence and answers of each; an answer is computed when it is asked for."""
     probe = load_probe(probe_source(item))
     for known in item.misconceptions:
-        yield known.name, known.sentence, (run_probe(probe, known.wrong, seed) for seed in seeds)
+        run = functools.partial(run_probe, probe, known.wrong)
+        yield known.name, known.sentence, map(run, seeds)
 
 
 def _judge(expected: list, got: Any, rule: _Rule, example: str, wrong: _Wrong) -> Verdict:
@@ -786,10 +788,34 @@ def _judge(expected: list, got: Any, rule: _Rule, example: str, wrong: _Wrong) -
         return Verdict(False, 0.0, None, "", odd, 0)
     if all(_is_unanswered(run) for run in padded):
         return Verdict(False, share, None, UNANSWERED, found[first], first)
+    kept = []
     for name, sentence, answers in wrong:
+        answers, again = itertools.tee(answers)  # what was computed once is not computed again
         if all(_same_run(answer, have, rule) for answer, have in zip(answers, padded, strict=True)):
             return Verdict(False, share, name, sentence, found[first], first)
-    return Verdict(False, share, None, "", found[first], first)
+        kept.append((name, sentence, again))
+    key = _differing_key(expected[first], padded[first], rule, example)
+    near, sentence = _nearest(kept, padded, key, rule) if key is not None else (None, "")
+    return Verdict(False, share, near, sentence, found[first], first)
+
+
+def _nearest(wrong: Iterable, runs: list, key: str, rule: _Rule) -> tuple[str | None, str]:
+    """Two slips at once equal no known answer as a whole. Of the known ones that give the value which is shown, on all
+    seeds, this is the one that agrees at most keys; where two agree alike, none."""
+    best: list[tuple[int, str, str]] = []
+    for name, sentence, answers in wrong:
+        pairs = []
+        for known, got in zip(answers, runs, strict=True):
+            if not _same_value(key, known, got, rule):
+                break
+            pairs.append((known, got))
+        else:
+            alike = sum(_same_value(other, known, got, rule) for known, got in pairs for other in known["ok"])
+            best.append((alike, name, sentence))
+    best.sort(key=lambda one: -one[0])
+    if not best or (len(best) > 1 and best[1][0] == best[0][0]):
+        return None, ""
+    return best[0][1:]
 
 
 def _run_kind(run: Any) -> str:
@@ -827,6 +853,24 @@ def _compare_runs(expected: dict, got: Any, rule: _Rule, example: str) -> Differ
     if len(got["ok"]) != len(values):
         return Difference(shown, wanted, show(got["ok"]), "there are values too many")
     return None
+
+
+def _differing_key(expected: dict, got: Any, rule: _Rule, example: str) -> str | None:
+    """The key of the value that ``_compare_runs`` shows, or None where no single value is shown."""
+    if _run_kind(got) != "ok":
+        return None
+    for key in sorted(expected["ok"], key=lambda key: key != example):
+        one = {"ok": {key: expected["ok"][key]}}
+        if key in got["ok"] and _compare_runs(one, {"ok": {key: got["ok"][key]}}, rule, key):
+            return str(key)
+    return None
+
+
+def _same_value(key: str, known: dict, got: Any, rule: _Rule) -> bool:
+    """Whether an answer gives at one key what a known wrong one gives there."""
+    if "ok" not in known or _run_kind(got) != "ok" or key not in known["ok"] or key not in got["ok"]:
+        return False
+    return _same_run({"ok": {key: known["ok"][key]}}, {"ok": {key: got["ok"][key]}}, rule)
 
 
 def _same_run(known: dict, got: Any, rule: _Rule) -> bool:
