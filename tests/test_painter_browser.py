@@ -271,7 +271,8 @@ def test_sentences_errors_tab_order_and_touch(page, seen: Seen, tmp_path: Path):
 
 def test_what_is_painted_while_a_cell_runs_is_not_lost(page, lab: str, tmp_path: Path):  # type: ignore[no-untyped-def]  # noqa: F811
     seen = Seen(tmp_path / "seen.json")
-    busy = "import time\ntime.sleep(9)"
+    go = tmp_path / "go"  # the cell is busy until the test says so, however slow the machine
+    busy = f"import time\nfrom pathlib import Path\nwhile not Path({str(go)!r}).exists():\n    time.sleep(0.05)"
     upload(lab, "busy.ipynb", notebook(CELL.replace("FILE", str(seen.file)), busy))
     open_and_run(page, lab, "busy.ipynb")
     page.locator(".mmcourse-painter canvas").wait_for(timeout=SLOW)
@@ -286,6 +287,7 @@ def test_what_is_painted_while_a_cell_runs_is_not_lost(page, lab: str, tmp_path:
     page.keyboard.press("Enter")
     assert status.inner_text() == "Filling." and seen.mask().sum() == 0
     status.get_by_text("Where another cell runs, the painter waits").wait_for()
+    go.touch()
     wanted = sum(near(line, size) for line in lines[:3])
     status.get_by_text(f"{wanted.sum()} pixels of hole, noise 1").wait_for()
     seen.wait_for_mask(wanted)
