@@ -143,6 +143,16 @@ def repair_rows() -> list[tuple[str, str, str]]:
             spread_ = middle(over["game"]["thing"]["spread"], ".2f")
             what = f"fills of one hole differ by {spread_}, L1 alone {over['alone']['thing']['spread']['median']:.2f}"
             out.append((f"repair of {title}: a thing hidden whole", what, ""))
+    stems = read("results/repair_stems_cpu.json")
+    if stems:
+        over = stems["summary"]
+        what = "; ".join(
+            f"{stem} {over[stem]['box']['median']:.1f} / {over[stem]['stroke']['median']:.1f} / "
+            f"{over[stem]['outpaint']['median']:.1f} dB"
+            for stem in ("plain", "gated", "partial")
+        )
+        label = "the first layer, 600 steps by L1 alone: box / stroke / outpainting"
+        out.append((label, what, f"{len(stems['seeds'])} seeds"))
     table = read("results/repair_guided_cpu.json")
     card = read("checkpoints/inpainting_text.json").get("figures", {})
     if not table:
@@ -162,7 +172,7 @@ def repair_rows() -> list[tuple[str, str, str]]:
         )
         what += f"{percent(held['swapped'])}; no text {percent(seen['no_text'])}; told by the whole caption "
         what += f"{percent(seen['whole'])}"
-        out.append(("the shipped one", what, f"n = {seen['n']:,} each"))
+        out.append(("the same, the shipped model", what, f"n = {seen['n']:,} each"))
     return out
 
 
