@@ -660,7 +660,7 @@ def prepare(
 PROFILES = {
     "quick": Recipe(alone=_alone(60, ema=0.9), config=_run(40, ema=0.9)),
     "cpu": Recipe(),
-    "shipped": Recipe(alone=_alone(6000, ema=0.998, final_lr=0.02), config=_run(5000, ema=0.998, final_lr=0.02)),
+    "shipped": Recipe(alone=_alone(9000, ema=0.998, final_lr=0.02), config=_run(8000, ema=0.998, final_lr=0.02)),
     "gpu": Recipe(
         width=64,
         blocks=2,

@@ -5,6 +5,7 @@ A mask is a float tensor (B, 1, H, W) of exactly 0 and 1; **1 is the hole**. Out
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -43,7 +44,7 @@ def boxes(n: int, g: torch.Generator, *, size: int = 32, share: float = 0.25) ->
     high or twice as high as wide. Raises ``ValueError`` unless 0 < share < 1."""
     area = _share_of(share) * size * size
     ratio = torch.exp2(torch.rand(n, generator=g, device=g.device) - 0.5)  # of height and width, the root of it
-    height = (area**0.5 * ratio).round().clamp(1, size)
+    height = (area**0.5 * ratio).round().clamp(max(1, math.ceil(area / size)), size)
     width = (area / height).round().clamp(1, size)
     top, left = (
         (torch.rand(n, generator=g, device=g.device) * (size - length + 1)).floor() for length in (height, width)
@@ -89,12 +90,11 @@ def borders(n: int, *, size: int = 32, keep: int = 16, device: str | torch.devic
     return mask
 
 
-def around(centre: Tensor, *, half: float = 0.29, size: int = 32) -> Tensor:
+def around(centre: Tensor, *, half: float = 0.32, size: int = 32) -> Tensor:
     """Squares (B, 1, size, size) about points (B, 2), x and y in picture widths, ``half`` their half side.
 
-    With the usual ``half`` a thing of the world, whose centre is given, is hidden whole, small or large, but for the
-    outermost tip of a large star or triangle in rare scenes; .32 hides those too. The hole's size tells
-    nothing of the thing's.
+    With the usual ``half`` a thing of the world, whose centre is given, is hidden whole, small or large. The hole's size
+    tells nothing of the thing's.
     """
     expect_shape(centre, "B 2", name="centre")
     at = (torch.arange(size, device=centre.device) + 0.5) / size

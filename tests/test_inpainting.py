@@ -640,7 +640,7 @@ def test_guided_batches_say_what_is_true_and_what_is_false(
         for name, rows in (("silent", silent), ("thing", of_thing), ("whole", of_picture)):
             counts[name] += int(rows.sum())
         size = batch.mask.sum((1, 2, 3))
-        assert (size[of_thing] <= 19 * 19).all(), "a caption of the thing alone comes with a hole about the thing"
+        assert (size[of_thing] <= 21 * 21).all(), "a caption of the thing alone comes with a hole about the thing"
         for i in of_thing.nonzero()[:, 0].tolist():
             near = [scenes[-1].centre[i, k] for k in (0, 1) if fits[k][of_thing[: i + 1].sum() - 1]]
             holes = [masks.around(c[None])[0] for c in near]
@@ -672,7 +672,7 @@ def test_damaged_scenes_hide_a_thing_as_often_as_the_recipe_says(
         assert torch.equal(batch.real, world.draw(scenes[-1])) and batch.text is batch.wrong is batch.whole is None
         half = batch.mask.sum((1, 2, 3)) == 512
         assert half.float().mean().item() == pytest.approx(1 - whole, abs=0.08)
-        assert (batch.mask[~half].sum((1, 2, 3)) <= 19 * 19).all()
+        assert (batch.mask[~half].sum((1, 2, 3)) <= 21 * 21).all()
 
 
 def test_damaged_photographs_are_tiles_of_their_part(rng: torch.Generator) -> None:

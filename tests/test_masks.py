@@ -81,9 +81,7 @@ def test_every_kind_comes_from_its_generator_and_from_nothing_else() -> None:
         (0.1, 64),
         (0.25, 32),
         (0.5, 32),
-        pytest.param(
-            0.8, 32, marks=pytest.mark.xfail(strict=True, reason="above one half a box that is too wide is cut off")
-        ),
+        (0.8, 32),
     ],
 )
 def test_a_box_is_a_rectangle_of_about_its_share(share: float, size: int, rng: torch.Generator) -> None:
@@ -95,7 +93,8 @@ def test_a_box_is_a_rectangle_of_about_its_share(share: float, size: int, rng: t
     assert ((height * width - share * size**2).abs() <= 0.5 * (height + width) + 0.25).all()
     assert ((height - 0.5) <= 2 * (width + 0.5)).all() and ((width - 0.5) <= 2 * (height + 0.5)).all()
     assert (height > width).float().mean() > 0.3 and (height < width).float().mean() > 0.3
-    assert (height / width).max() > 1.6 and (width / height).max() > 1.6
+    widest = min(1.6, 1 / share - 0.1)  # a large box cannot be twice as wide as high: the picture ends
+    assert (height / width).max() > widest and (width / height).max() > widest
 
 
 def test_boxes_lie_anywhere_edges_and_corners_included(rng: torch.Generator) -> None:
@@ -188,14 +187,7 @@ def poking_out(scenes: world.Scenes, mask: Tensor, which: Tensor) -> Tensor:
     return (differs & (mask == 0)).flatten(1).any(1)
 
 
-TIPS = pytest.mark.xfail(
-    strict=True, reason="a large one's tip reaches up to .30 + jitter .02 from its centre, past .29"
-)
-
-
-@pytest.mark.parametrize(
-    "shape", [pytest.param(s, marks=TIPS) if s in ("triangle", "star") else s for s in world.SHAPES]
-)
+@pytest.mark.parametrize("shape", world.SHAPES)
 def test_a_thing_is_hidden_whole(shape: str, rng: torch.Generator) -> None:
     """Drawn with and without the thing, no scene differs by one bit outside the hole."""
     for _ in range(2):
@@ -204,24 +196,15 @@ def test_a_thing_is_hidden_whole(shape: str, rng: torch.Generator) -> None:
         assert poking_out(scenes, mask, which).sum() == 0
 
 
-def test_a_thing_is_hidden_all_but_whole(rng: torch.Generator) -> None:
-    """Over the world's own scenes, thing A and B, small and large: at most the faint tip of one in 150 is left."""
-    scenes = world.sample_scenes(6000, rng, split="all")
-    mask, which = inpainting.hide_thing(scenes, rng)
-    out = poking_out(scenes, mask, which)
-    assert out.float().mean() < 1 / 150
-    left = scenes.labels[out]
-    rows = torch.arange(len(left))
-    assert set(left[rows, 1 + 3 * which[out]].tolist()) <= {world.SHAPES.index("triangle"), world.SHAPES.index("star")}
-    assert (left[rows, 3 + 3 * which[out]] == world.SIZES.index("large")).all()
-
-
-@pytest.mark.parametrize("shape", world.SHAPES)
-def test_a_half_of_a_third_would_hide_all(shape: str, rng: torch.Generator) -> None:
-    scenes = everything(shape, 2000, rng)
-    which = ((torch.rand(2000, generator=rng) < 0.5) & (scenes.labels[:, 0] == 2)).long()
-    centre = scenes.centre[torch.arange(2000), which] + 0.02 * (2 * torch.rand(2000, 2, generator=rng) - 1)
-    assert poking_out(scenes, masks.around(centre, half=0.32), which).sum() == 0
+def test_a_smaller_square_would_leave_tips(rng: torch.Generator) -> None:
+    """The half side is no larger than it must be: with .29 the tip of a large triangle or star shows here and there."""
+    left = []
+    for shape in ("triangle", "star"):
+        scenes = everything(shape, 5000, rng)
+        which = ((torch.rand(5000, generator=rng) < 0.5) & (scenes.labels[:, 0] == 2)).long()
+        centre = scenes.centre[torch.arange(5000), which] + 0.02 * (2 * torch.rand(5000, 2, generator=rng) - 1)
+        left.append(int(poking_out(scenes, masks.around(centre, half=0.29), which).sum()))
+    assert min(left) > 0
 
 
 def test_the_holes_size_and_place_tell_nothing_of_the_thing(rng: torch.Generator) -> None:

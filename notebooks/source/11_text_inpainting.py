@@ -55,14 +55,14 @@ mask, which = hide_thing(scenes, g, jitter=0.0)  # (8, 1, 32, 32); 0 hides thing
 plots.caption_sheet(torch.stack([real, pink(real, mask)]), ["picture", "with a hole"], text_width=100, scale=2.5)
 
 # %% [markdown]
-# You cannot tell. The square always has the same half side, .29 of the picture's width, about the thing's centre; only the
+# You cannot tell. The square always has the same half side, .32 of the picture's width, about the thing's centre; only the
 # picture's edge cuts it. A tight box around the thing would tell its size, and the network would read the answer off the
 # mask. In training the square is also nudged a little, so that its place tells nothing more than the thing's place.
 
 # %%
 centre = scenes.centre[torch.arange(8), which]  # (8, 2): x and y in picture widths
 at = (torch.arange(32) + 0.5) / 32  # the pixels' middles
-near = (at - centre[:, :, None]).abs() <= 0.29  # (8, 2, 32): columns for x, rows for y
+near = (at - centre[:, :, None]).abs() <= 0.32  # (8, 2, 32): columns for x, rows for y
 ours = (near[:, 1, :, None] & near[:, 0, None, :]).float()[:, None]
 assert torch.equal(ours, mask) and torch.equal(masks.around(centre), mask)
 size = thing(scenes.labels, which)[:, 3]
@@ -437,7 +437,6 @@ print(f"right {seen_row['right']:.1%}, held out {rare['right']:.1%}, swapped {se
 #   with two, was never measured.
 # - The judge is a network, the world is small, and no photograph was measured.
 # - Right does not mean varied: this G hardly uses its noise.
-# - In rare scenes the tip of a large star or triangle shows beside the mask.
 # - The balance of section 8 was measured on one run, on things cut from the right, for a colour.
 #
 # ## Exercises
