@@ -16,6 +16,7 @@ from mmcourse import world
 from mmcourse.checks import expect_shape
 from mmcourse.data import CaptionBatch
 from mmcourse.layers import Trunk, linear
+from mmcourse.losses import contrastive
 from mmcourse.text import Vocabulary
 
 SPACE = 64  # numbers in the shared space; every modality of the course meets here
@@ -81,24 +82,6 @@ class Space(nn.Module):
     def similarity(self, image: Tensor, text: Tensor) -> Tensor:
         """Unit vectors (B, 64) and (C, 64) to scaled cosine similarities (B, C)."""
         return image @ text.T * self.log_scale.exp().clamp(max=50.0)
-
-
-def contrastive(logits: Tensor, positive: Tensor, hard: Tensor | None = None) -> Tensor:
-    r"""Symmetric InfoNCE with several positives a row.
-
-    ``logits`` (B, B): picture i against caption j. ``positive`` (B, B) bool: caption j is true of picture i
-    (its diagonal is True). ``hard`` (B, H): logits of captions that are known to be false of picture i.
-    For each row, $-\log \sum_{j \in P_i} e^{l_{ij}} / \sum_j e^{l_{ij}}$, the same for columns, and the mean of
-    both. Sources: van den Oord et al., arXiv 1807.03748; Radford et al., arXiv 2103.00020; several positives
-    after Khosla et al., arXiv 2004.11362. Raises ``ValueError`` where a row has no positive.
-    """
-    if not bool(positive.any(1).all()) or not bool(positive.any(0).all()):
-        raise ValueError("contrastive: every picture and every caption needs at least one positive partner.")
-    hidden = logits.masked_fill(~positive, float("-inf"))
-    rows = logits if hard is None else torch.cat([logits, hard], dim=1)  # (B, B + H)
-    image_to_text = (rows.logsumexp(1) - hidden.logsumexp(1)).mean()
-    text_to_image = (logits.logsumexp(0) - hidden.logsumexp(0)).mean()
-    return (image_to_text + text_to_image) / 2
 
 
 def recall_at(similarity: Tensor, positive: Tensor, k: int = 1) -> float:

@@ -1,5 +1,7 @@
 """A table of adversarial games on logits, and gradient penalties (derived in lesson 03; used from lesson 01).
 
+The contrastive loss that builds a shared space stands beside them (derived in lesson 08).
+
 Every game is two functions with one signature, ``d(real, fake)`` and ``g(real, fake)``: discriminator logits
 (B,) or (B, 1) go in, a scalar to be minimised comes out. Log-probabilities are written with ``softplus``,
 since log(sigmoid(x)) = -softplus(-x) stays finite for every x.
@@ -137,3 +139,21 @@ def wgan_gp(
     (grad,) = torch.autograd.grad(D(between).sum(), between, create_graph=True)
     norm = (grad.pow(2).flatten(1).sum(1) + 1e-12).sqrt()
     return weight * ((norm - 1) ** 2).mean()
+
+
+def contrastive(logits: Tensor, positive: Tensor, hard: Tensor | None = None) -> Tensor:
+    r"""Symmetric InfoNCE with several positives a row.
+
+    ``logits`` (B, B): picture i against caption j. ``positive`` (B, B) bool: caption j is true of picture i
+    (its diagonal is True). ``hard`` (B, H): logits of captions that are known to be false of picture i.
+    For each row, $-\log \sum_{j \in P_i} e^{l_{ij}} / \sum_j e^{l_{ij}}$, the same for columns, and the mean of
+    both. Sources: van den Oord et al., arXiv 1807.03748; Radford et al., arXiv 2103.00020; several positives
+    after Khosla et al., arXiv 2004.11362. Raises ``ValueError`` where a row has no positive.
+    """
+    if not bool(positive.any(1).all()) or not bool(positive.any(0).all()):
+        raise ValueError("contrastive: every picture and every caption needs at least one positive partner.")
+    hidden = logits.masked_fill(~positive, float("-inf"))
+    rows = logits if hard is None else torch.cat([logits, hard], dim=1)  # (B, B + H)
+    image_to_text = (rows.logsumexp(1) - hidden.logsumexp(1)).mean()
+    text_to_image = (logits.logsumexp(0) - hidden.logsumexp(0)).mean()
+    return (image_to_text + text_to_image) / 2

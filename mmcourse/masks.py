@@ -93,8 +93,8 @@ def borders(n: int, *, size: int = 32, keep: int = 16, device: str | torch.devic
 def around(centre: Tensor, *, half: float = 0.32, size: int = 32) -> Tensor:
     """Squares (B, 1, size, size) about points (B, 2), x and y in picture widths, ``half`` their half side.
 
-    With the usual ``half`` a thing of the world, whose centre is given, is hidden whole, small or large. The hole's size
-    tells nothing of the thing's.
+    With the usual ``half`` a thing of the world, whose centre is given, is hidden whole, small or large. The hole's
+    size tells nothing of the thing's.
     """
     expect_shape(centre, "B 2", name="centre")
     at = (torch.arange(size, device=centre.device) + 0.5) / size

@@ -1,6 +1,7 @@
 """How right is a picture? Caption accuracy by the independent judge, with floor, ceiling and control (lesson 05).
 
-Repairs are measured in their holes: PSNR, seams, spread, and whether anything leaks (lessons 10 and 11).
+Repairs are measured in their holes: PSNR, seams, spread, and whether anything leaks (lessons 10 and 11). What is heard
+is measured as what is read is (lesson 12).
 
 Every share comes with its count and a 95 % interval. Accuracy counts what a caption states, and no more.
 """
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcourse import inpainting, masks, pictures, world
+from mmcourse import hearing, inpainting, masks, pictures, sounds, world
 from mmcourse.checks import expect_one_of, expect_shape
 from mmcourse.classical import METHODS, repair
 from mmcourse.data import CaptionSet, Encode
@@ -297,4 +298,89 @@ def measure_guided(
         inputs = inpainting.build_input(x, mask)
         row["leak"] = {k: leak_probe(inputs, stated[:, 1 + i]) for i, k in enumerate(("shape", "colour", "size"))}
         table[name] = {**row, "n": n}
+    return table
+
+
+# --------------------------------------------------------------------------------------------------------------- sound
+
+
+@torch.no_grad()
+def measure_hearing(
+    tower: hearing.AudioTower, G: Any, judge: Judge, encode: Encode, *, n: int = 1000, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Pictures of the unchanged text-to-image generator, asked by sound: shares on which all that is stated is right,
+    for "seen" and "held_out" compositions, n statements each with the same noise z throughout.
+
+    ``text``: asked by a caption, what the sound is measured against. ``sound``: by the sound; with ``corrected`` the
+    sounds' mean is replaced by the captions' first. ``silence`` and ``noise``: by a clip that tells nothing.
+    ``chance``: real scenes of other statements. In ``parts`` facts are shared out between a caption and a sound
+    (``hearing.share_facts``) and everything that is true of the scene is asked for: ``text`` and ``sound`` alone,
+    ``both``; ``whole_text`` and ``whole_sound`` tell all, ``whole_both`` is the mean of these two vectors.
+    """
+    table: dict[str, dict[str, Any]] = {}
+    for name, split in (("seen", "train"), ("held_out", "held_out")):
+        g, rng = torch.Generator().manual_seed(50_000 + seed), random.Random(seed)
+        labels = world.sample_labels(n, g, split=split)
+        stated = world.state(labels, g, require="held_out" if split == "held_out" else "")
+        z = torch.randn(n, G.hparams["z"], generator=g)
+
+        def right(cond: Tensor, wanted: Tensor, z: Tensor = z) -> dict[str, float]:
+            drawn = torch.cat([G(a, b) for a, b in zip(z.split(250), cond.split(250), strict=True)])
+            return caption_accuracy(judge, drawn, wanted)
+
+        told, heard = encode(world.captions(stated, rng)), tower.hear(sounds.sound(stated, g))
+        row: dict[str, Any] = {
+            "text": right(told, stated),
+            "sound": right(heard, stated),
+            "corrected": right(hearing.corrected(heard, heard.mean(0), told.mean(0)), stated),
+            "silence": right(tower.hear(sounds.silence(1)).expand(n, -1), stated),
+            "noise": right(tower.hear(sounds.white_noise(n, g)), stated),
+            "chance": chance(CaptionSet([], stated, labels), seed=seed),
+        }
+        one, other, shared = hearing.share_facts(labels, g)
+        said, sounded = encode(world.captions(one, rng)), tower.hear(sounds.sound(other, g))
+        whole, all_heard = encode(world.captions(labels, rng)), tower.hear(sounds.sound(labels, g))
+        row["parts"] = {
+            "text": right(said, labels),
+            "sound": right(sounded, labels),
+            "both": right(hearing.both(said, sounded, encode(world.captions(shared, rng))), labels),
+            "whole_text": right(whole, labels),
+            "whole_sound": right(all_heard, labels),
+            "whole_both": right(torch.nn.functional.normalize(whole + all_heard, dim=1), labels),
+        }
+        table[name] = row
+    return table
+
+
+@torch.no_grad()
+def measure_heard_holes(
+    tower: hearing.AudioTower,
+    G: inpainting.Inpainter,
+    judge: Judge,
+    encode: Encode,
+    *,
+    n: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
+    """The unchanged text-guided inpainter, asked by the sound of the hidden thing: shares of holes whose thing has all
+    three attributes right, by ``text``, by ``sound``, and by ``silence``; ``known`` pixels that stayed as they were."""
+    table: dict[str, dict[str, float]] = {}
+    for name, split in (("seen", "train"), ("held_out", "held_out")):
+        g, rng = torch.Generator().manual_seed(60_000 + seed), random.Random(seed)
+        scenes = world.sample_scenes(n, g, split=split)
+        x = world.draw(scenes)
+        mask, which = inpainting.hide_thing(scenes, g)
+        stated = inpainting.thing(scenes.labels, which)
+        z = torch.randn(n, G.hparams["z"], generator=g)
+        asked = {
+            "text": encode(world.captions(stated, rng)),
+            "sound": tower.hear(sounds.sound(stated, g)),
+            "silence": tower.hear(sounds.silence(1)).expand(n, -1),
+        }
+        row: dict[str, float] = {"n": n}
+        for kind, cond in asked.items():
+            made = inpainting.fill(G, x, mask, z, cond)
+            row[kind] = float(thing_right(judge, made, stated, which).all(1).float().mean())
+            row["known"] = float(torch.where(mask > 0, x, made).eq(x).flatten(1).all(1).float().mean())
+        table[name] = row
     return table

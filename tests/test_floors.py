@@ -15,13 +15,14 @@ from conftest import ROOT
 FLOORS = {
     0: ["checks", "runtime", "text"],
     1: ["layers", "losses", "masks", "audio", "world"],
-    2: ["data", "pictures", "classical", "train", "fast"],
-    3: ["encoders", "ring", "gan", "cgan", "image2image", "text2image", "inpainting", "judge", "features"],
+    2: ["data", "sounds", "speech", "pictures", "classical", "train", "fast"],
+    3: ["encoders", "ring", "gan", "cgan", "image2image", "text2image", "inpainting", "hearing", "judge", "features"],
     4: ["metrics", "distances", "checkpoint", "plots", "export"],
     5: ["widgets", "plots_ring", "plots_losses", "plots_measures"],
     6: [
         "clinic",
         "painter",
+        "listener",
         "course.exercise",
         "course.build",
         "course.execute",
@@ -52,6 +53,10 @@ TRAINING = [
     "inpainting",
     "masks",
     "classical",
+    "audio",
+    "sounds",
+    "speech",
+    "hearing",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The trainings behind `mmcourse train`: one function a shipped model, with its card (lessons 04 to 11).
+"""The trainings behind `mmcourse train`: one function a shipped model, with its card (lessons 04 to 12).
 
 Each draws its data, trains with the loop of its chapter, measures with the judge and writes a checkpoint with a card
 of what was done. Torch is imported when a training starts, not when the command line does.
@@ -25,6 +25,8 @@ NAMES = (
     "inpainting",
     "inpainting_photographs",
     "inpainting_text",
+    "hearing",
+    "hearing_digits",
 )
 PLAYED = ("gan", "cgan", "text2image")  # runs of `play`, which can be resumed
 Report = Callable[[str], None]
@@ -54,6 +56,8 @@ def train(
         "inpainting": train_inpainting,
         "inpainting_photographs": train_inpainting_photographs,
         "inpainting_text": train_inpainting_text,
+        "hearing": train_hearing,
+        "hearing_digits": train_hearing_digits,
     }[name]
     began = time.perf_counter()
     kwargs: dict[str, Any] = {"resume": resume} if name in PLAYED else {}
@@ -353,6 +357,139 @@ def train_inpainting_text(profile: str, seed: int, out: Path, say: Report) -> tu
         "figures": figures,
     }
     return G, card
+
+
+def train_hearing(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+    """The audio tower of lesson 12 for the world's sounds, on the shipped space, generator and inpainter."""
+    from mmcourse import checkpoint, hearing, inpainting, metrics, text2image
+    from mmcourse.data import vocabulary
+    from mmcourse.encoders import Space
+    from mmcourse.judge import Judge
+
+    recipe = hearing.PROFILES["shipped" if profile == "cpu" else profile]
+    space, judge = checkpoint.load(Space, "space"), checkpoint.load(Judge, "judge")
+    G = checkpoint.load(text2image.Generator, "text2image")
+    encode = text2image.encoder(space, vocabulary())
+    tower, pool, loss, config = hearing.prepare(encode, G.whiten, recipe, seed=seed)
+    seconds = play_out_fit("hearing", tower, loss, config, say)
+    figures = metrics.measure_hearing(tower, G, judge, encode, n=2000, seed=seed + 1)
+    filler = checkpoint.load(inpainting.Inpainter, "inpainting_text")
+    holes = metrics.measure_heard_holes(tower, filler, judge, encode, n=2000, seed=seed + 1)
+    for split, row in figures.items():
+        say(
+            f"hearing, {split}: " + ", ".join(f"{k} {row[k]['all']:.3f}" for k in ("text", "sound", "silence", "noise"))
+        )
+    card = {
+        "what": "an audio tower: stereo clips of 1.26 s become vectors of the space that text and pictures share",
+        "data": "the world's own sounds and captions, without held-out pairs",
+        "space": checkpoint.verify("space"),
+        "generator": checkpoint.verify("text2image"),
+        "inpainter": checkpoint.verify("inpainting_text"),
+        "recipe": recipe.describe(),
+        "steps": config.steps,
+        "sounds": len(pool),
+        "seconds": round(seconds, 3),
+        "figures": {**figures, "holes": holes},
+    }
+    return tower, card
+
+
+def play_out_fit(name: str, tower: Any, loss: Any, config: Any, say: Report) -> float:
+    """Play a run of ``hearing.fit`` to its end, with some lines on the way. Returns its seconds."""
+    from mmcourse.hearing import fit
+
+    began, ticks = time.perf_counter(), _ticks(config.steps)
+    for step, value in fit(tower, loss, config):
+        if step in ticks:
+            say(f"{name}: step {step} of {config.steps}, loss {value:.3f}, {time.perf_counter() - began:.0f} s")
+    return time.perf_counter() - began
+
+
+def train_hearing_digits(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+    """The digit space of lesson 12: handwriting first, then speech paired with it.
+
+    Raises ``DataMissing`` or ``SpeechMissing`` where MNIST or the spoken digits cannot be had.
+    """
+    from mmcourse import hearing, speech
+    from mmcourse.pictures import labelled
+
+    recipe = hearing.SPEECH["shipped" if profile == "cpu" else profile]
+    written = labelled("mnist", fall_back=False)
+    space, seconds = learn_written(recipe, written, seed, say)
+    spoken = learn_spoken(recipe, space, speech.spoken_digits("train"), written, seed, say)
+    figures = measure_spoken(space, speech.spoken_digits("test"), seed=seed + 1)
+    say("hearing_digits: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+    card = {
+        "what": "a space for handwritten and spoken digits: a picture tower, an audio tower, a reader of digits",
+        "data": "MNIST, training part (CC BY-SA 3.0), and the Free Spoken Digit Dataset, takes 5 to 49 (CC BY-SA 4.0)",
+        "recipe": recipe.describe(),
+        "steps": {"written": recipe.written.steps, "spoken": recipe.spoken.steps},
+        "seconds": round(seconds + spoken, 3),
+        "figures": figures,
+    }
+    return space, card
+
+
+def learn_written(recipe: Any, written: Any, seed: int, say: Report) -> tuple[Any, float]:
+    """A fresh digit space that reads handwriting (``Labelled``), and the seconds that took."""
+    import torch
+
+    from mmcourse import hearing
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        space = hearing.DigitSpace(width=recipe.width, audio_width=recipe.audio_width, features=recipe.features)
+    config = dataclasses.replace(recipe.written, seed=seed)
+    loss = hearing.written_loss(lambda rng: written.draw(config.batch, rng))
+    return space, play_out_fit("handwriting", space, loss, config, say)
+
+
+def learn_spoken(recipe: Any, space: Any, clips: Any, written: Any, seed: int, say: Report) -> float:
+    """Train a digit space's audio tower, in place, on clips paired with handwriting. Returns the seconds."""
+    import torch
+
+    from mmcourse import hearing
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tower = hearing.AudioTower(channels=1, width=recipe.audio_width, features=recipe.features)
+    part = written.first(5000)
+    pairs = hearing.Pairs(hearing.spectra(clips.waves), clips.digits, part.pictures(), part.labels)
+    config = dataclasses.replace(recipe.spoken, seed=seed)
+    seconds = play_out_fit("speech", tower, hearing.spoken_loss(space, pairs, config.batch), config, say)
+    space.audio = tower
+    return seconds
+
+
+def measure_spoken(space: Any, clips: Any, *, seed: int = 0) -> dict[str, float]:
+    """Spoken digits (``speech.Clips``) drawn by the shipped class-conditional generator and read by the feature
+    network, which no loss has seen: the share ``drawn`` right, of one picture a clip; ``heard``, the share that the digit space
+    itself gets right; ``generator``, the share right where the generator is told the digit; and the same as ``drawn``
+    for ``silence`` and ``noise``."""
+    import torch
+
+    from mmcourse import cgan, checkpoint
+    from mmcourse.audio import LENGTH
+    from mmcourse.features import FeatureNet
+
+    G, net = checkpoint.load(cgan.Generator, "cgan"), checkpoint.load(FeatureNet, "features")
+    g, n = torch.Generator().manual_seed(seed), len(clips.digits)
+    z = torch.randn(n, G.hparams["z"], generator=g)
+
+    @torch.no_grad()
+    def right(cond: torch.Tensor) -> float:
+        return float((net.read(G(z, cond)) == clips.digits).float().mean())
+
+    cond = space.speak(clips.waves)
+    noise = (0.1 * torch.randn(n, 1, LENGTH, generator=g)).clamp(-1, 1)
+    return {
+        "drawn": right(cond),
+        "heard": float((cond.argmax(1) == clips.digits).float().mean()),
+        "generator": right(cgan.one_hot(clips.digits, 10)),
+        "silence": right(space.speak(torch.zeros(1, 1, LENGTH)).expand(n, -1)),
+        "noise": right(space.speak(noise)),
+        "n": n,
+    }
 
 
 def measure_grey(pictures: Any, labels: Any, say: Report = print) -> dict[str, Any]:
