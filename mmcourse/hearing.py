@@ -124,7 +124,7 @@ def shaken(spectra: Tensor, g: torch.Generator, *, shift: int = 2) -> Tensor:
 class HearConfig:
     """One run of the audio tower: AdamW with a warm-up and a fall of the rate to zero."""
 
-    steps: int = 900
+    steps: int = 1200
     batch: int = 32
     lr: float = 2e-3
     weight_decay: float = 1e-3
@@ -234,7 +234,7 @@ def slerp(a: Tensor, b: Tensor, steps: int) -> Tensor:
 class Recipe:
     """Sizes and numbers of one ear; a profile is one of these. ``tune`` is the run onto captions."""
 
-    sounds: int = 4000
+    sounds: int = 6000
     width: int = 24
     features: int = 192
     tune: HearConfig = field(default_factory=HearConfig)

@@ -328,14 +328,15 @@ def measure_hearing(
             drawn = torch.cat([G(a, b) for a, b in zip(z.split(250), cond.split(250), strict=True)])
             return caption_accuracy(judge, drawn, wanted)
 
-        told, heard = encode(world.captions(stated, rng)), tower.hear(sounds.sound(stated, g))
+        captions = CaptionSet(world.captions(stated, rng), stated, labels)
+        told, heard = encode(captions.captions), tower.hear(sounds.sound(stated, g))
         row: dict[str, Any] = {
             "text": right(told, stated),
             "sound": right(heard, stated),
             "corrected": right(hearing.corrected(heard, heard.mean(0), told.mean(0)), stated),
             "silence": right(tower.hear(sounds.silence(1)).expand(n, -1), stated),
             "noise": right(tower.hear(sounds.white_noise(n, g)), stated),
-            "chance": chance(CaptionSet([], stated, labels), seed=seed),
+            "chance": chance(captions, seed=seed),
         }
         one, other, shared = hearing.share_facts(labels, g)
         said, sounded = encode(world.captions(one, rng)), tower.hear(sounds.sound(other, g))

@@ -8,8 +8,8 @@ two notes, one after the other, in any order: of two beside each other A sounds 
 stacked A has the click and B the thud.
 
 What a statement leaves open is heard as open: a breath for the shape, a siren for the colour, a hollow tone for the
-size, a note that wanders between the ears for the place. What no statement tells is nuisance: loudness, a slightly
-wrong pitch, the moment of each note, a little noise.
+size, a note that wanders between the ears for the place; of two such things A sounds first, as it is named first. What
+no statement tells is nuisance: loudness, a slightly wrong pitch, the moment of each note, a little noise.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def sound(statements: Tensor, g: torch.Generator, *, noise: float = 1.0) -> Tens
         raise ValueError("statements: expected rows of world.COLUMNS, count 1 or 2 and -1 for what is open.")
     two = statements[:, 0] == 2
     facts, places = _pair(statements)
-    turned = two & (torch.rand(n, generator=g, device=g.device) < 0.5)  # B first
+    turned = two & (statements[:, 7] != world.OPEN)  # "A and B" names A first; where places tell, B may come first
+    turned &= torch.rand(n, generator=g, device=g.device) < 0.5
     early, late = _uniform((n,), 0.02, 0.10, g), _uniform((n,), 0.66, 0.74, g)
     starts = torch.stack([torch.where(turned, late, early), torch.where(turned, early, late)], dim=1)
     at = torch.arange(LENGTH, device=g.device) / RATE
@@ -87,18 +88,21 @@ def _note(facts: Tensor, time: Tensor, g: torch.Generator) -> Tensor:
     wrong = 2 ** (_uniform(tuple(shape.shape), -0.3, 0.3, g) / 12)
     pitch = torch.tensor(PITCHES, device=g.device)[colour.clamp(min=0)] * wrong
     # an open colour wanders over all pitches, up and down
-    swing = (math.log(PITCHES[-1] / PITCHES[0]) / 2) * torch.sin(2 * math.pi * 5 * time)
-    siren = math.sqrt(PITCHES[0] * PITCHES[-1]) * torch.cumsum(torch.exp(swing), dim=-1) / RATE
     open_ = colour == world.OPEN
-    phase = 2 * math.pi * torch.where(open_[..., None], siren, pitch[..., None] * time)
+    phase = 2 * math.pi * pitch[..., None] * time
+    if bool(open_.any()):
+        swing = (math.log(PITCHES[-1] / PITCHES[0]) / 2) * torch.sin(2 * math.pi * 5 * time[open_])
+        siren = math.sqrt(PITCHES[0] * PITCHES[-1]) * torch.cumsum(torch.exp(swing), dim=-1) / RATE
+        phase[open_] = 2 * math.pi * siren
     highest = torch.where(open_, torch.full_like(pitch, PITCHES[-1]), pitch)
     strengths = _PARTIALS.to(g.device)[size]  # (B, 2, 4); open, -1, is the last row
     tone = torch.zeros_like(time)
     for k in range(4):
         strength = strengths[..., k] * (highest * (k + 1) < _TOP)
         tone += strength[..., None] * torch.sin(phase * (k + 1))
-    breath = _breath(time.shape, g)  # an open shape: the tone becomes noise around the pitch
-    tone = torch.where((shape == world.OPEN)[..., None], 1.5 * breath * tone, tone)
+    open_ = shape == world.OPEN  # the tone becomes noise around the pitch
+    if bool(open_.any()):
+        tone[open_] *= 1.5 * _breath(tone[open_].shape, g)
     return tone * _rhythm(shape, time)
 
 
@@ -116,7 +120,7 @@ def _rhythm(shape: Tensor, time: Tensor) -> Tensor:
 def _breath(shape: torch.Size, g: torch.Generator) -> Tensor:
     """Noise below some 150 Hz: multiplied with a tone it becomes noise about the tone."""
     rough = torch.randn(*shape[:-1], shape[-1] // 40 + 2, generator=g, device=g.device)
-    return torch.nn.functional.interpolate(rough, size=shape[-1], mode="linear", align_corners=False)
+    return torch.nn.functional.interpolate(rough[None], size=shape[-1], mode="linear", align_corners=False)[0]
 
 
 def _envelope(time: Tensor, seconds: Tensor) -> Tensor:

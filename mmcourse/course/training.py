@@ -463,9 +463,9 @@ def learn_spoken(recipe: Any, space: Any, clips: Any, written: Any, seed: int, s
 
 def measure_spoken(space: Any, clips: Any, *, seed: int = 0) -> dict[str, float]:
     """Spoken digits (``speech.Clips``) drawn by the shipped class-conditional generator and read by the feature
-    network, which no loss has seen: the share ``drawn`` right, of one picture a clip; ``heard``, the share that the digit space
-    itself gets right; ``generator``, the share right where the generator is told the digit; and the same as ``drawn``
-    for ``silence`` and ``noise``."""
+    network, which no loss has seen: the share ``drawn`` right, of one picture a clip; ``heard``, the share that the
+    digit space itself gets right; ``generator``, the share right where the generator is told the digit; and the same as
+    ``drawn`` for ``silence`` and ``noise``."""
     import torch
 
     from mmcourse import cgan, checkpoint
