@@ -34,7 +34,7 @@ class AudioTower(nn.Module):
     Each clip's loudest band becomes 0 dB first, so that loudness tells nothing. A layer looks for small patterns; then
     every frame is read twice: *what* is there, the maximum over all bands, so that the same rhythm is the same at any
     pitch; and *where*, some maps that keep the band. Two layers along time follow, and the maximum over time, so that
-    it does not matter when something sounds. That is a text tower's reading with frames in the place of words.
+    it hardly matters when something sounds. That is a text tower's reading with frames in the place of words.
     """
 
     def __init__(

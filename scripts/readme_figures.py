@@ -176,6 +176,68 @@ def repair_rows() -> list[tuple[str, str, str]]:
     return out
 
 
+def hearing_rows() -> list[tuple[str, str, str]]:
+    """Lesson 12."""
+    out = []
+    table = read("results/hearing_ladder_cpu.json")
+    if table:
+        over, parts = table["summary"], []
+        for step, name in (
+            ("plug_in", "aligned with pictures alone"),
+            ("corrected", "mean corrected"),
+            ("tuned", "tuned onto captions"),
+            ("text", "asked by caption"),
+        ):
+            parts.append(f"{name} {percent(over['seen'][step]['median'])} / {percent(over['held_out'][step]['median'])}")
+        seconds = over["seconds"]
+        how = f"{len(table['rows'])} seeds, {seconds['align']['median']:.0f} s and {seconds['tune']['median']:.0f} s"
+        out.append(("drawn from the world's sounds, seen / held out", "; ".join(parts), how))
+    table = read("results/hearing_world_cpu.json")
+    label = "the same, tuned from the start, `cpu` profile"
+    if table:
+        over = table["summary"]
+        told = "; ".join(
+            f"{spread(over[k]['sound']['all'])} {name}, by caption {percent(over[k]['text']['all']['median'])}"
+            for k, name in (("seen", "seen"), ("held_out", "held out"))
+        )
+        blank = max(over["seen"][k]["all"]["median"] for k in ("silence", "noise"))
+        chance = over["seen"]["chance"]["all"]["median"]
+        what = f"{told}; silence and noise at most {percent(blank)}, chance {percent(chance)}"
+        out.append((label, what, f"{len(table['rows'])} seeds, {over['seconds']['median']:.0f} s"))
+        parts = over["seen"]["parts"]
+        shares = {k: percent(v["all"]["median"]) for k, v in parts.items()}
+        what = f"a caption alone {shares['text']}, a sound alone {shares['sound']}, both {shares['both']}; "
+        what += f"where each tells all: caption {shares['whole_text']}, sound {shares['whole_sound']}, "
+        what += f"both {shares['whole_both']}"
+        out.append(("facts shared out between a caption and a sound", what, "seen compositions"))
+        holes = over["holes"]
+        what = "; ".join(
+            f"{name} {spread(holes[k]['sound'])}, by caption {percent(holes[k]['text']['median'])}"
+            for k, name in (("seen", "seen"), ("held_out", "held out"))
+        )
+        out.append(("a hole filled as a sound asks", what, ""))
+    else:
+        out.append((label, "not yet measured", ""))
+    table, unseen = read("results/hearing_speech_cpu.json"), read("results/hearing_speakers_cpu.json")
+    if table and unseen:
+        over = table["summary"]
+        what = f"new takes of known voices {spread(over['drawn'])}, an unseen voice "
+        what += f"{spread(unseen['summary']['drawn'])}; silence {percent(over['silence']['median'])}"
+        seconds = over["seconds"]
+        how = f"{len(table['rows'])} seeds, {seconds['written']['median'] + seconds['spoken']['median']:.0f} s; "
+        out.append(("spoken digit to handwritten digit, `cpu` profile", what, how + f"{len(unseen['rows'])} speakers"))
+    else:
+        out.append(("spoken digit to handwritten digit, `cpu` profile", "not yet measured", ""))
+    card = read("checkpoints/hearing.json").get("figures", {})
+    if card:
+        what = "; ".join(
+            f"{percent(card[k]['sound']['all'])} {name}, by caption {percent(card[k]['text']['all'])}"
+            for k, name in (("seen", "seen"), ("held_out", "held out"))
+        )
+        out.append(("the shipped ear", what, f"n = {card['seen']['sound']['n']:,} each"))
+    return out
+
+
 def rows() -> list[tuple[str, str, str]]:
     out = first_half()
     for which, title in (("one", "one thing"), ("two", "two things and their relation")):
@@ -238,7 +300,7 @@ def rows() -> list[tuple[str, str, str]]:
         same = "the same gradebook" if large["same_gradebook"] else "another gradebook"
         what = f"{same} after {large['kills']} kills; parent at most {large['parent_highest_mb']:.0f} MB"
         out.append((f"a class of {large['students']:,}", what, f"{large['seconds']['whole'] / 60:.0f} min"))
-    out += repair_rows()
+    out += repair_rows() + hearing_rows()
     out.append(("everything on a GPU", "not yet measured", ""))
     return out
 

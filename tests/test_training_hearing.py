@@ -251,6 +251,25 @@ def test_speech_is_learnt_from_pairs_alone_and_handwriting_stays_as_it_is() -> N
     assert now > 0.4 > 0.25 > was
 
 
+def test_the_seed_sets_the_first_weights_and_the_order_of_both_halves() -> None:
+    """Both by hand: a fresh space and a fresh ear of the seed, and ``fit`` with the seed's batches."""
+    written, spoken = pictures.digits(), clips(30)
+    space, _ = training.learn_written(SMALL, written, 5, quiet)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        mine = DigitSpace(width=4, audio_width=4, features=16)
+        torch.manual_seed(5)
+        ear = AudioTower(channels=1, width=4, features=16)
+    loss = hearing.written_loss(lambda rng: written.draw(8, rng))
+    assert len(list(hearing.fit(mine, loss, replace(SMALL.written, seed=5)))) == 3
+    assert same(mine, space)
+    training.learn_spoken(SMALL, space, spoken, written, 5, quiet)
+    pairs = hearing.Pairs(hearing.spectra(spoken.waves), spoken.digits, written.pictures(), written.labels)
+    heard = hearing.spoken_loss(mine, pairs, 6)
+    assert len(list(hearing.fit(ear, heard, replace(SMALL.spoken, seed=5)))) == 5
+    assert same(ear, space.audio)
+
+
 def test_only_the_first_five_thousand_pictures_are_paired(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[hearing.Pairs] = []
 

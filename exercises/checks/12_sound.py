@@ -57,6 +57,14 @@ def frames_end_to_end(wave: Tensor, n_fft: int, hop: int) -> Tensor:
     return _frames(F.pad(wave, (n_fft // 2, n_fft // 2)), n_fft, n_fft)
 
 
+def frames_cut_in_pieces(wave: Tensor, n_fft: int, hop: int) -> Tensor:
+    return _frames(wave, n_fft, n_fft)
+
+
+def frames_cut_in_pieces_and_filled(wave: Tensor, n_fft: int, hop: int) -> Tensor:
+    return _frames(F.pad(wave, (0, -wave.shape[1] % n_fft)), n_fft, n_fft)
+
+
 def frames_begin_there(wave: Tensor, n_fft: int, hop: int) -> Tensor:
     return _frames(F.pad(wave, (0, n_fft)), n_fft, hop)[:, : 1 + wave.shape[1] // hop]
 
@@ -163,6 +171,18 @@ FRAME_HOP = Item(
             "they overlap, or leave a gap.",
         ),
         Misconception(
+            "cut in pieces",
+            frames_cut_in_pieces,
+            "You cut the wave into pieces that lie end to end, and what is left at its end is lost. Frames are centred "
+            "on every `hop`-th sample, whatever their length, with silence in front and behind.",
+        ),
+        Misconception(
+            "cut in pieces and filled up",
+            frames_cut_in_pieces_and_filled,
+            "You fill the wave up to a whole number of frames and cut it into pieces that lie end to end. Frames are "
+            "centred on every `hop`-th sample, so they overlap, or leave a gap.",
+        ),
+        Misconception(
             "frames begin there",
             frames_begin_there,
             "Your frame t begins at sample t * hop. It should be centred there, so that half of it lies before that "
@@ -259,11 +279,11 @@ def probe_log_mel(answer: Any, seed: int) -> dict[str, Any]:
 
     g = torch.Generator().manual_seed(seed)
     out: dict[str, Any] = {}
-    for name, shape, m, floor in (("loud", (2, 3, 16), 4, -80.0), ("loud, faint, silent", (2, 4, 16), 3, -60.0)):
+    for name, shape, m, floor in (("loud", (2, 3, 16), 4, -60.0), ("loud, faint, silent", (2, 4, 16), 3, -80.0)):
         frames = 0.3 * torch.randn(*shape, generator=g)
         filters = torch.rand(m, 9, generator=g) + 0.05
-        if floor == -60.0:
-            frames[1] *= torch.tensor([0.01, 0.001, 0.004, 0.0])[:, None]  # from above the floor to nothing
+        if floor == -80.0:
+            frames[1] *= torch.tensor([2e-3, 2e-4, 5e-4, 0.0])[:, None]  # from above the floor to nothing
         out[name] = torch.as_tensor(answer(frames, filters, floor)).detach().clone()
     frames = 0.2 * torch.randn(1, 2, 12, generator=g)
     frames[0, 1] *= 1e-6
@@ -342,6 +362,15 @@ def mel_real_part(frames: Tensor, filters: Tensor, floor: float) -> Tensor:
 def mel_floor_below_the_loudest(frames: Tensor, filters: Tensor, floor: float) -> Tensor:
     bands = filters @ _power(frames)
     return 10 * torch.log10(torch.maximum(bands, bands.max() * 10 ** (floor / 10)))
+
+
+def mel_floor_below_each_loudest(frames: Tensor, filters: Tensor, floor: float) -> Tensor:
+    decibels = _decibels(filters @ _power(frames), -200.0)
+    return torch.maximum(decibels, decibels.amax((1, 2), keepdim=True) + floor)
+
+
+def mel_own_floor(frames: Tensor, filters: Tensor, floor: float) -> Tensor:
+    return _decibels(filters @ _power(frames), -100.0)
 
 
 def mel_loudest_is_zero(frames: Tensor, filters: Tensor, floor: float) -> Tensor:
@@ -492,6 +521,18 @@ LOG_MEL = Item(
             mel_floor_below_the_loudest,
             "Your floor lies so many decibels below the loudest sound of the batch. A clip would change with the clips "
             "beside it. The floor is absolute: `floor` decibels for all.",
+        ),
+        Misconception(
+            "a floor below each clip's loudest",
+            mel_floor_below_each_loudest,
+            "Your floor lies so many decibels below each clip's loudest sound, so a faint clip gets a deeper one. The "
+            "floor is absolute: `floor` decibels for all.",
+        ),
+        Misconception(
+            "a floor of one's own",
+            mel_own_floor,
+            "You keep the logarithm finite by a smallest power of your own, 1e-10, which is -100 dB. The floor that is "
+            "asked for is `floor`. Which power is that?",
         ),
         Misconception(
             "the batch's loudest is 0 dB",
@@ -662,6 +703,14 @@ def ear_raw_decibels(spectra: Tensor, patterns: Tensor, reading: Tensor) -> Tens
     return ear_right_of(spectra - 80, patterns, reading)
 
 
+def ear_raw_decibels_as_many_frames(spectra: Tensor, patterns: Tensor, reading: Tensor) -> Tensor:
+    return _unit(torch.relu(F.conv1d(spectra, patterns, padding="same")).amax(2) @ reading.T)
+
+
+def ear_flat(spectra: Tensor, patterns: Tensor, reading: Tensor) -> Tensor:
+    return _unit(_fits(spectra, patterns).flatten(1))
+
+
 def ear_floor_added(spectra: Tensor, patterns: Tensor, reading: Tensor) -> Tensor:
     return ear_right_of(spectra - 160, patterns, reading)
 
@@ -808,6 +857,18 @@ AUDIO_ENCODER = Item(
             ear_raw_decibels,
             "You convolve decibels as they are. The zeros that the convolution puts around the clip are then the "
             "loudest sound there is, 0 dB. Subtract `FLOOR` first, so that silence is 0.",
+        ),
+        Misconception(
+            "decibels with a few zeros around",
+            ear_raw_decibels_as_many_frames,
+            "You convolve decibels as they are, with zeros around the clip. In decibels 0 is the loudest sound there "
+            "is. Subtract `FLOOR` first, so that silence is 0, and put W - 1 frames of it on both sides.",
+        ),
+        Misconception(
+            "all places side by side",
+            ear_flat,
+            "You lay the fits at all places side by side, in one long vector. Its length depends on the clip's, and a "
+            "sound that comes later lands elsewhere. Keep each pattern's best fit, and read those.",
         ),
         Misconception(
             "floor added",
@@ -963,6 +1024,11 @@ def align_partners_alone(heard: Tensor, pictures: Tensor, digits: Tensor, scale:
     return _both_ways(logits, torch.eye(len(digits)))
 
 
+def align_others_alone(heard: Tensor, pictures: Tensor, digits: Tensor, scale: float) -> Tensor:
+    others = _same_digit(digits) & ~torch.eye(len(digits), dtype=torch.bool)
+    return _both_ways(_cosines(heard, pictures, scale), others)
+
+
 def align_divides(heard: Tensor, pictures: Tensor, digits: Tensor, scale: float) -> Tensor:
     return align_by_probabilities(heard, pictures, digits, 1 / scale)
 
@@ -1101,6 +1167,12 @@ ALIGN = Item(
             align_partners_alone,
             "You leave the other pictures of the same digit out of the batch. They are not pushed away then, but they "
             "do not count as right either. Their probability belongs to the partners' sum.",
+        ),
+        Misconception(
+            "own partner left out",
+            align_others_alone,
+            "You leave picture i out of the partners of sound i. It is another thing than the sound, and it is right. "
+            "A digit that comes once has no partner then, and the loss is infinite.",
         ),
         Misconception(
             "divides by the scale",
@@ -1412,9 +1484,10 @@ def probe_speaker_split(answer: Any, seed: int) -> dict[str, Any]:
         train, test = (torch.as_tensor(part).clone() for part in answer(*given))
         rows = [part[:, 0].clamp(0, len(clips) - 1) for part in (train, test)]
         shown = [part[:, 1].clamp(0, len(labels) - 1) for part in (train, test)]
-        for column, what in ((1, "voices"), (2, "takes"), (0, "digits")):
+        for column, what in ((1, "voice"), (2, "take"), (0, "digit")):
             heard = [set(clips[part, column].tolist()) for part in rows]
-            out[f"{name}: {what} on both sides"] = len(heard[0] & heard[1])
+            out[f"{name}: a {what} on both sides"] = bool(heard[0] & heard[1])
+        out[f"{name}: a clip on both sides"] = bool(set(rows[0].tolist()) & set(rows[1].tolist()))
         out[f"{name}: a picture on both sides"] = bool(set(shown[0].tolist()) & set(shown[1].tolist()))
         out[f"{name}: trained with a kept picture"] = bool(kept[shown[0]].any())
         out[f"{name}: tested with another"] = not bool(kept[shown[1]].all())

@@ -162,7 +162,7 @@ def audio_encoder(spectra: Tensor, patterns: Tensor, reading: Tensor) -> Tensor:
     """
     ### BEGIN SOLUTION
     x = spectra - FLOOR  # silence is 0, inside the clip and in the padding
-    fits = F.relu(F.conv1d(x, patterns, padding=patterns.shape[2] - 1))  # (B, C, T + W - 1)
+    fits = F.relu(F.conv1d(x, patterns, padding=patterns.shape[2] - 1))  # (B, C, places)
     best = fits.amax(dim=2)  # (B, C)
     return F.normalize(best @ reading.T, dim=1)
     ### END SOLUTION
@@ -306,7 +306,7 @@ check("close_gap")
 def speaker_split(
     clips: Tensor, held_out: int, labels: Tensor, kept: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Pairs of clips and pictures for training and for testing, without a common voice.
+    """Pairs of clips and pictures for training and testing, without a common voice.
 
     clips     int64 (N, 3): digit, speaker and take of each clip
     held_out  the speaker whose clips are for testing
