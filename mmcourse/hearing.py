@@ -22,6 +22,7 @@ from mmcourse.checks import expect_shape
 from mmcourse.data import Encode
 from mmcourse.layers import SLOPE, Trunk, conv, linear
 from mmcourse.losses import contrastive
+from mmcourse.train import expect_finite
 
 SPACE = 64
 FRAMES = frame_count(LENGTH)
@@ -115,7 +116,8 @@ def spectra(waves: Tensor, *, batch: int = 250) -> Tensor:
 
 
 def shaken(spectra: Tensor, g: torch.Generator, *, shift: int = 2) -> Tensor:
-    """Spectrograms (B, C, mels, frames) moved in time by up to ``shift`` frames, all by the same."""
+    """Spectrograms (B, C, mels, frames) moved in time by up to ``shift`` frames, all by the same. What leaves
+    at one end, mostly silence, comes in at the other."""
     by = int(torch.randint(-shift, shift + 1, (1,), generator=g))
     return spectra.roll(by, 3)
 
@@ -139,13 +141,15 @@ Loss = Callable[[AudioTower, torch.Generator], Tensor]
 
 
 def fit(tower: nn.Module, loss: Any, config: HearConfig) -> Iterator[tuple[int, float]]:
-    """The loop of this lesson: minimise ``loss(tower, rng)``; yields (step, loss) after every step."""
+    """The loop of this lesson: minimise ``loss(tower, rng)``; yields (step, loss) after every step. Raises
+    ``Diverged`` where the loss is not finite."""
     opt = torch.optim.AdamW(tower.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
     rng = torch.Generator().manual_seed(config.seed)
     tower.train()
     for step in range(config.steps):
         opt.param_groups[0]["lr"] = config.lr_at(step)
         value = loss(tower, rng)
+        expect_finite(step + 1, loss=value)
         opt.zero_grad()
         value.backward()
         opt.step()
@@ -321,11 +325,15 @@ def written_loss(data: Callable[[torch.Generator], tuple[Tensor, Tensor]]) -> An
 def spoken_loss(space: DigitSpace, pairs: Pairs, batch: int = 64, scale: float = 10.0) -> Loss:
     """The second half: clips against handwriting of the same digit, contrastively; pictures and reader are frozen.
 
-    No clip is ever told its digit: a clip and a picture are a pair or none.
+    No clip is ever told its digit: a clip and a picture are a pair or none. Raises ``ValueError`` where a spoken digit
+    has no picture.
     """
     with torch.no_grad():
         seen = torch.cat([space.picture(x) for x in pairs.pictures.split(500)])
     by_digit = [(pairs.labels == k).nonzero()[:, 0] for k in range(10)]
+    lonely = [k for k in pairs.digits.unique().tolist() if not len(by_digit[k])]
+    if lonely:
+        raise ValueError(f"pairs: expected a picture of every digit that is spoken, got none of {lonely}.")
 
     def loss(tower: AudioTower, rng: torch.Generator) -> Tensor:
         rows = torch.randint(len(pairs.digits), (batch,), generator=rng)
@@ -341,7 +349,8 @@ def spoken_loss(space: DigitSpace, pairs: Pairs, batch: int = 64, scale: float =
 
 def disturb(spectra: Tensor, g: torch.Generator) -> Tensor:
     """Spectrograms of speech (B, 1, mels, frames) as other voices might say them: higher or lower by up to three bands,
-    slower or faster by up to a quarter, with a stretch of bands and one of frames silenced and a little noise.
+    squeezed or stretched along the bands by up to an eighth, slower or faster by up to a quarter, sooner or later by up
+    to six frames, with a stretch of bands and one of frames silenced and a little noise.
     The silencing: SpecAugment, Park et al., arXiv 1904.08779."""
     n, _, mels, frames = spectra.shape
     stretch = 1 + 0.25 * (2 * torch.rand(n, generator=g) - 1)

@@ -54,16 +54,22 @@ def _uniform(shape: tuple[int, ...], low: float, high: float, g: torch.Generator
 def sound(statements: Tensor, g: torch.Generator, *, noise: float = 1.0) -> Tensor:
     """Statements or labels (B, 8) as sounds: stereo waves (B, 2, ``LENGTH``) in [-1, 1], on the generator's device.
 
-    ``noise`` scales the background noise; 0 leaves it out. Raises ``ValueError`` for another shape or values out of
-    range.
+    ``noise`` scales the background noise; 0 leaves it out. Raises ``ValueError`` for another shape, for values out
+    of range, or for a layout that does not fit the count.
     """
     n = expect_shape(statements, "B 8", name="statements")["B"]
+    if statements.is_floating_point():
+        raise ValueError(f"statements: expected integers, got {statements.dtype}.")
     high = torch.tensor(world.CLASSES, device=statements.device)
     high[0] = 3
     low = torch.tensor([1] + 7 * [world.OPEN], device=statements.device)
     if not bool(((statements >= low) & (statements < high)).all()):
         raise ValueError("statements: expected rows of world.COLUMNS, count 1 or 2 and -1 for what is open.")
     two = statements[:, 0] == 2
+    layout = statements[:, 7]
+    fits = torch.where(two, layout >= world.BESIDE, layout < world.BESIDE) | (layout == world.OPEN)
+    if not bool(fits.all()):
+        raise ValueError("statements: expected one thing in a spot, or two beside or above each other, not a mixture.")
     facts, places = _pair(statements)
     turned = two & (statements[:, 7] != world.OPEN)  # "A and B" names A first; where places tell, B may come first
     turned &= torch.rand(n, generator=g, device=g.device) < 0.5

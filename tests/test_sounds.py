@@ -510,3 +510,16 @@ def test_silence_and_noise_tell_nothing() -> None:
     flat = one.double().numpy().reshape(-1, LENGTH)
     bands: Any = [sum(level(w, k, k + 400) for w in flat) for k in range(0, 4000, 400)]
     assert max(bands) / min(bands) < 1.3, "white: as loud in every band"
+
+
+@pytest.mark.parametrize(
+    "row", [(1, 0, 0, 0, -1, -1, -1, world.BESIDE), (2, 0, 0, 0, 1, 1, 1, 1), (2, 0, 0, 0, 1, 1, 1, 0)]
+)
+def test_a_layout_that_does_not_fit_the_count_is_told(row: tuple[int, ...], rng: torch.Generator) -> None:
+    with pytest.raises(ValueError, match="not a mixture"):
+        sounds.sound(torch.tensor([row]), rng)
+
+
+def test_floats_are_no_statements(rng: torch.Generator) -> None:
+    with pytest.raises(ValueError, match="expected integers"):
+        sounds.sound(torch.ones(1, 8), rng)
