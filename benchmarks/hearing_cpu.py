@@ -31,15 +31,20 @@ TUNE = hearing.HearConfig(steps=300)
 Row = dict[str, Any]
 
 
-def loaded() -> tuple[Space, Generator, Judge, Any]:
+def loaded() -> tuple[Space, Generator, inpainting.Inpainter, Judge, Any]:
     space, G = checkpoint.load(Space, "space"), checkpoint.load(Generator, "text2image")
-    return space, G, checkpoint.load(Judge, "judge"), encoder(space, vocabulary())
+    filler = checkpoint.load(inpainting.Inpainter, "inpainting_text")
+    return space, G, filler, checkpoint.load(Judge, "judge"), encoder(space, vocabulary())
+
+
+def prepared(encode: Any, G: Generator, filler: inpainting.Inpainter, seed: int) -> Any:
+    measures = [m for m in (G.whiten, filler.whiten) if m is not None]
+    return hearing.prepare(encode, measures, hearing.PROFILES["cpu"], seed=seed)
 
 
 def ladder(seed: int) -> Row:
-    space, G, judge, encode = loaded()
-    recipe = hearing.PROFILES["cpu"]
-    tower, pool, loss, _ = hearing.prepare(encode, G.whiten, recipe, seed=seed)
+    space, G, filler, judge, encode = loaded()
+    tower, pool, loss, _ = prepared(encode, G, filler, seed)
     exams = {
         split: hearing.SoundPool(encode, N, seed=90_000 + seed, split=name)
         for split, name in (("seen", "train"), ("held_out", "held_out"))
@@ -68,10 +73,9 @@ def ladder(seed: int) -> Row:
 
 
 def world(seed: int) -> Row:
-    _, G, judge, encode = loaded()
-    tower, _, loss, config = hearing.prepare(encode, G.whiten, hearing.PROFILES["cpu"], seed=seed)
+    _, G, filler, judge, encode = loaded()
+    tower, _, loss, config = prepared(encode, G, filler, seed)
     seconds = play_out_fit("world", tower, loss, config, print)
-    filler = checkpoint.load(inpainting.Inpainter, "inpainting_text")
     return {
         "seed": seed,
         "seconds": round(seconds, 1),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -176,16 +176,15 @@ def align_loss(space: Any, pool: SoundPool, batch: int = 32) -> Loss:
     return loss
 
 
-def tune_loss(whiten: nn.Module, pool: SoundPool, batch: int = 32) -> Loss:
+def tune_loss(measures: Sequence[nn.Module], pool: SoundPool, batch: int = 32) -> Loss:
     """Sounds onto *captions*: the mean square of the difference between a sound's and a caption's vector, after the
-    generator's own ``whiten``, so that a difference counts as much as the generator makes of it."""
+    models' own ``whiten``, so that a difference counts as much as each model makes of it; the mean over the models."""
 
     def loss(tower: AudioTower, rng: torch.Generator) -> Tensor:
         rows = torch.randint(len(pool), (batch,), generator=rng)
         heard = tower(shaken(pool.spectra[rows], rng))
-        with torch.no_grad():
-            wanted = whiten(pool.text[rows])
-        return F.mse_loss(whiten(heard), wanted)
+        text = pool.text[rows]
+        return torch.stack([F.mse_loss(whiten(heard), whiten(text).detach()) for whiten in measures]).mean()
 
     return loss
 
@@ -257,15 +256,15 @@ PROFILES = {
 
 
 def prepare(
-    encode: Encode, whiten: nn.Module, recipe: Recipe, *, seed: int = 0
+    encode: Encode, measures: Sequence[nn.Module], recipe: Recipe, *, seed: int = 0
 ) -> tuple[AudioTower, SoundPool, Loss, HearConfig]:
-    """All that ``fit`` needs: ``tower, pool, loss, config = prepare(encode, G.whiten, recipe)``. The seed sets the
-    first weights, the sounds and the order of batches."""
+    """All that ``fit`` needs: ``tower, pool, loss, config = prepare(encode, [G.whiten], recipe)``. ``measures``
+    are the ``whiten`` of the models that shall answer. The seed sets the first weights, the sounds and the batches."""
     pool = SoundPool(encode, recipe.sounds, seed=seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tower = AudioTower(width=recipe.width, features=recipe.features)
-    return tower, pool, tune_loss(whiten, pool, recipe.tune.batch), replace(recipe.tune, seed=seed)
+    return tower, pool, tune_loss(measures, pool, recipe.tune.batch), replace(recipe.tune, seed=seed)
 
 
 # ------------------------------------------------------------------------------------------------------- spoken digits

@@ -682,7 +682,7 @@ GUIDED = {
     "quick": _guided(_alone(40, ema=0.9), _run(60, lr=1.5e-3, gamma=0.1, ema=0.9), captions=1000),
     "cpu": _guided(_alone(300, lr=1e-3, final_lr=0.5), _run(2300, lr=1e-3, gamma=0.1)),
     "shipped": _guided(
-        _alone(600, lr=1e-3, final_lr=0.5), _run(11000, lr=1e-3, gamma=0.1, ema=0.999, final_lr=0.02), captions=40000
+        _alone(600, lr=1e-3, final_lr=0.5), _run(9000, lr=1.5e-3, gamma=0.1, ema=0.999, final_lr=0.02), captions=40000
     ),
     "gpu": _guided(
         _alone(1000, batch=64),

@@ -312,7 +312,7 @@ def test_an_ear_learns_a_tiny_pool() -> None:
     torch.manual_seed(0)
     tower = AudioTower(width=8, what=12, features=48)
     config = HearConfig(steps=60, batch=16, warm_up=5, lr=3e-3)
-    values = [value for _, value in hearing.fit(tower, hearing.tune_loss(nn.Identity(), p, 16), config)]
+    values = [value for _, value in hearing.fit(tower, hearing.tune_loss([nn.Identity()], p, 16), config)]
     assert len(values) == 60 and np.mean(values[-5:]) < 0.35 * np.mean(values[:3])
     near = F.cosine_similarity(tower(p.spectra), p.text).mean()
     assert near > 0.7
@@ -323,7 +323,7 @@ def test_the_seed_orders_the_batches_and_sets_the_first_weights() -> None:
     found = []
     for seed in (0, 0, 1):
         before = torch.get_rng_state()
-        tower, p, loss, config = hearing.prepare(encode, nn.Identity(), recipe, seed=seed)
+        tower, p, loss, config = hearing.prepare(encode, [nn.Identity()], recipe, seed=seed)
         assert torch.equal(torch.get_rng_state(), before) and config == replace(recipe.tune, seed=seed)
         assert tower.hparams["width"] == 4 and tower.hparams["features"] == 8 and len(p) == 20
         first = copy.deepcopy(tower)
@@ -396,7 +396,7 @@ def test_sounds_onto_captions_in_closed_form(rng: torch.Generator) -> None:
     whiten.fit(text + 0.3 * torch.randn(30, 64, generator=rng))
     tower: Any = Fixed(torch.randn(30, 64, generator=rng))
     p: Any = Rows(torch.zeros(30, 8), numbered(30), text.requires_grad_())
-    value = hearing.tune_loss(whiten, p, 20)(tower, torch.Generator().manual_seed(1))
+    value = hearing.tune_loss([whiten], p, 20)(tower, torch.Generator().manual_seed(1))
     value.backward()
     rows = torch.randint(30, (20,), generator=torch.Generator().manual_seed(1))
     heard = F.normalize(tower.vectors[rows], dim=1)
@@ -406,7 +406,7 @@ def test_sounds_onto_captions_in_closed_form(rng: torch.Generator) -> None:
     moved = tower.vectors.grad.abs().sum(1) > 0
     assert set(moved.nonzero()[:, 0].tolist()) == set(rows.tolist())
     perfect: Any = Fixed(text.detach().clone())
-    assert hearing.tune_loss(whiten, p, 20)(perfect, rng).item() == pytest.approx(0, abs=1e-9)
+    assert hearing.tune_loss([whiten], p, 20)(perfect, rng).item() == pytest.approx(0, abs=1e-9)
 
 
 # ---- vectors

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmcourse import cgan, checkpoint, hearing, metrics, pictures, speech, text2image
+from mmcourse import cgan, checkpoint, hearing, inpainting, metrics, pictures, speech, text2image
 from mmcourse.audio import LENGTH, RATE
 from mmcourse.course import cli, training
 from mmcourse.data import vocabulary
@@ -116,8 +116,9 @@ def test_an_ear_is_trained_measured_and_written(
     assert same(heard[1][0], checkpoint.load(text2image.Generator, "text2image")), "the generator is unchanged"
     # and it is the run of prepare and fit on the shipped space
     G, space = checkpoint.load(text2image.Generator, "text2image"), checkpoint.load(Space, "space")
+    filler = checkpoint.load(inpainting.Inpainter, "inpainting_text")
     encode = text2image.encoder(space, vocabulary())
-    mine, _, loss, config = hearing.prepare(encode, G.whiten, TINY, seed=3)
+    mine, _, loss, config = hearing.prepare(encode, [G.whiten, filler.whiten], TINY, seed=3)
     first = copy.deepcopy(mine)
     assert len(list(hearing.fit(mine, loss, config))) == 4
     assert same(mine, tower) and not same(first, tower)

@@ -370,10 +370,11 @@ def train_hearing(profile: str, seed: int, out: Path, say: Report) -> tuple[Any,
     space, judge = checkpoint.load(Space, "space"), checkpoint.load(Judge, "judge")
     G = checkpoint.load(text2image.Generator, "text2image")
     encode = text2image.encoder(space, vocabulary())
-    tower, pool, loss, config = hearing.prepare(encode, G.whiten, recipe, seed=seed)
+    filler = checkpoint.load(inpainting.Inpainter, "inpainting_text")
+    measures = [m for m in (G.whiten, filler.whiten) if m is not None]
+    tower, pool, loss, config = hearing.prepare(encode, measures, recipe, seed=seed)
     seconds = play_out_fit("hearing", tower, loss, config, say)
     figures = metrics.measure_hearing(tower, G, judge, encode, n=2000, seed=seed + 1)
-    filler = checkpoint.load(inpainting.Inpainter, "inpainting_text")
     holes = metrics.measure_heard_holes(tower, filler, judge, encode, n=2000, seed=seed + 1)
     for split, row in figures.items():
         say(

@@ -141,7 +141,8 @@ space, judge = load(Space, "space"), load(Judge, "judge")
 G, filler = load(text2image.Generator, "text2image"), load(inpainting.Inpainter, "inpainting_text")
 encode = text2image.encoder(space, vocabulary())
 recipe = hearing.PROFILES[profile]
-tower, pool, onto_captions, config = hearing.prepare(encode, G.whiten, recipe, seed=SEED)
+measures = [G.whiten, filler.whiten]
+tower, pool, onto_captions, config = hearing.prepare(encode, measures, recipe, seed=SEED)
 print(len(pool), "sounds; the first says:", world.say(pool.statements[0], "en", random.Random(0), plain=True))
 
 # %%
@@ -198,15 +199,15 @@ for split in ("seen", "held_out"):
 # never seen that region. Moving the sounds' mean onto the captions' mean closes a part of it and costs nothing. The rest is
 # not a shift.
 #
-# The last step asks for what G needs: the sound's vector *at* the caption's vector, in the measure that G itself uses
-# (`whiten`). It takes seconds. `quick` has only begun; from here on it uses the shipped tower, the other profiles the one
+# The last step asks for what G needs: the sound's vector *at* the caption's vector, in the measure that G and the inpainter
+# themselves use (`whiten`). It takes seconds. `quick` has only begun; from here on it uses the shipped tower, the other profiles the one
 # of the next cell.
 
 # %%
 if profile == "quick":
     tower = load(AudioTower, "hearing")
 else:
-    tower, _, loss, config = hearing.prepare(encode, G.whiten, recipe, seed=SEED)
+    tower, _, loss, config = hearing.prepare(encode, measures, recipe, seed=SEED)
     for _, value in progress(fit(tower, loss, config), total=config.steps, label="the whole recipe"):
         pass
 about = card("hearing")
@@ -282,9 +283,6 @@ for split, row in holes.items():
     print(f"{split:8} hidden thing right", {k: f"{row[k]:.1%}" for k in ("text", "sound", "silence")}, f"known pixels kept {row['known']:.0%}")
 
 # %% [markdown]
-# The sound does less well here than the caption. It was tuned in the measure of the text-to-image generator; the inpainter
-# weighs the 64 numbers in a way of its own, and nobody tuned for that.
-#
 # ## 7. Does a second modality help?
 #
 # The article that this course answers says that more modalities give better pictures, and shows no measurement. Here is one.
