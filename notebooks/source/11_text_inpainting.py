@@ -97,13 +97,13 @@ labels[:, 7] = world.LAYOUTS.index("centre")
 many = world.place(labels, runtime.generator(8))
 x = world.draw(many)  # (1000, 3, 32, 32)
 square, _ = hide_thing(many, runtime.generator(9))
-less = -F.max_pool2d(-square, 9, 1, 4)  # the hole without its outer 4 pixels
-soft = F.avg_pool2d(square, 13, 1, 6)  # the mask with soft edges
+less = -F.max_pool2d(-square, 11, 1, 5)  # the hole without its outer 5 pixels
+soft = F.avg_pool2d(square, 17, 1, 8)  # the mask with soft edges
 tight = torch.cat([masks.around(c, half=1.4 * r) for c, r in zip(many.centre[:, :1], many.radius[:, 0].tolist(), strict=True)])
 shown = {
     "not hidden": torch.cat([x, square], 1),
     "build_input": build_input(x, square),
-    "mask 4 pixels too small": build_input(x, less),
+    "mask 5 pixels too small": build_input(x, less),
     "times a soft mask": torch.cat([x * (1 - soft), square], 1),
     "dimmed to a tenth": torch.cat([x * (1 - 0.9 * square), square], 1),
     "a tight box": build_input(x, tight),
