@@ -188,7 +188,9 @@ def hearing_rows() -> list[tuple[str, str, str]]:
             ("tuned", "tuned onto captions"),
             ("text", "asked by caption"),
         ):
-            parts.append(f"{name} {percent(over['seen'][step]['median'])} / {percent(over['held_out'][step]['median'])}")
+            parts.append(
+                f"{name} {percent(over['seen'][step]['median'])} / {percent(over['held_out'][step]['median'])}"
+            )
         seconds = over["seconds"]
         how = f"{len(table['rows'])} seeds, {seconds['align']['median']:.0f} s and {seconds['tune']['median']:.0f} s"
         out.append(("drawn from the world's sounds, seen / held out", "; ".join(parts), how))

@@ -17,8 +17,8 @@ FLOORS = {
     1: ["layers", "losses", "masks", "audio", "world"],
     2: ["data", "sounds", "speech", "pictures", "classical", "train", "fast"],
     3: ["encoders", "ring", "gan", "cgan", "image2image", "text2image", "inpainting", "hearing", "judge", "features"],
-    4: ["metrics", "distances", "checkpoint", "plots", "export"],
-    5: ["widgets", "plots_ring", "plots_losses", "plots_measures", "plots_sounds"],
+    4: ["metrics", "distances", "checkpoint", "plots"],
+    5: ["widgets", "plots_ring", "plots_losses", "plots_measures", "plots_sounds", "export"],
     6: [
         "clinic",
         "painter",

@@ -1,4 +1,4 @@
-"""The command line: mmcourse doctor | build | release | grade | generate | inpaint | train | measure | demo.
+"""The command line: mmcourse doctor | build | release | grade | generate | inpaint | train | measure | export | demo.
 
 Importing this module imports no torch, so that `mmcourse --help` answers at once.
 """
@@ -124,6 +124,16 @@ def _parser() -> argparse.ArgumentParser:
     p = commands.add_parser("measure", help="measure a text-to-image checkpoint anew and renew its card")
     p.add_argument("folder", type=Path, help="the checkpoint's folder, such as checkpoints/")
     p.set_defaults(run=_measure)
+
+    p = commands.add_parser("export", help="write a shipped model as an ONNX file, compared with torch")
+    p.add_argument(
+        "name",
+        metavar="NAME",
+        help="text, text2image, inpainting, inpainting_text, hearing, mel (waves to spectrograms), vocabulary (words "
+        "and ids as JSON) or all",
+    )
+    p.add_argument("--out", type=Path, required=True, help="folder to write NAME.onnx to")
+    p.set_defaults(run=_export)
 
     p = commands.add_parser("demo", help="draw a sheet of prompts, measure caption accuracy, execute a lesson")
     p.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write to (default out/demo)")
@@ -259,6 +269,24 @@ def _measure(args: argparse.Namespace) -> int:
     from mmcourse.course.training import measure_again
 
     print(f"wrote {measure_again(args.folder)}")
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from mmcourse import export
+    from mmcourse.checks import expect_one_of
+
+    every = [*export.MODELS, "vocabulary"]
+    expect_one_of(args.name, [*every, "all"], name="NAME")
+    if args.out.exists() and not args.out.is_dir():
+        raise ValueError(f"--out: expected a folder, got the file {str(args.out)!r}.")
+    for name in every if args.name == "all" else [args.name]:
+        if name == "vocabulary":
+            print(f"wrote {export.vocabulary_json(args.out / 'vocabulary.json')}")
+            continue
+        path = export.export(name, args.out / f"{name}.onnx")
+        off = export.describe(path)["parity"]
+        print(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB, differs from torch by at most {off}", flush=True)
     return 0
 
 
