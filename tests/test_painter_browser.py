@@ -271,13 +271,17 @@ def test_sentences_errors_tab_order_and_touch(page, seen: Seen, tmp_path: Path):
 
 def test_what_is_painted_while_a_cell_runs_is_not_lost(page, lab: str, tmp_path: Path):  # type: ignore[no-untyped-def]  # noqa: F811
     seen = Seen(tmp_path / "seen.json")
-    go = tmp_path / "go"  # the cell is busy until the test says so, however slow the machine
-    busy = f"import time\nfrom pathlib import Path\nwhile not Path({str(go)!r}).exists():\n    time.sleep(0.05)"
+    begun, go = tmp_path / "begun", tmp_path / "go"  # the cell is busy until the test says so, however slow the machine
+    busy = f"import time\nfrom pathlib import Path\nPath({str(begun)!r}).touch()\n"
+    busy += f"while not Path({str(go)!r}).exists():\n    time.sleep(0.05)"
     upload(lab, "busy.ipynb", notebook(CELL.replace("FILE", str(seen.file)), busy))
     open_and_run(page, lab, "busy.ipynb")
     page.locator(".mmcourse-painter canvas").wait_for(timeout=SLOW)
     page.locator(".mmcourse-painter").scroll_into_view_if_needed()
-    page.get_by_text("Python 3 (ipykernel) | Busy").wait_for()
+    until = time.monotonic() + 60
+    while not begun.exists():
+        assert time.monotonic() < until, "the second cell never ran"
+        page.wait_for_timeout(50)
     size, status = float(page.get_by_label("Brush").input_value()), page.locator(".mmcourse-painter [role=status]")
 
     lines = [((4.5, y), (27.5, y)) for y in (4.5, 12.5, 20.5, 28.5)]

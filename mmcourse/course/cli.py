@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         "name",
         metavar="NAME",
         help="judge, features, gan, cgan, outline2picture, space, text2image, inpainting, "
-        "inpainting_photographs or inpainting_text",
+        "inpainting_photographs, inpainting_text, hearing or hearing_digits",
     )
     p.add_argument("--profile", choices=["auto", *PROFILES], default="auto", help="sizes and steps (default auto)")
     p.add_argument("--seed", type=int, default=0)
