@@ -374,7 +374,7 @@ print(f"by sound {table['seen']['sound']['all']:.1%}, by caption {table['seen'][
 # ## What this does not show
 #
 # - The world's sounds were designed so that facts are told apart. In an earlier design the shape was told by the timbre, and
-#   the tower did not find held-out shapes at their new pitch. Compositions are not learned for nothing.
+#   the tower missed most held-out shapes at their new pitch. Compositions are not learned for nothing.
 # - Adding vectors works because this space nearly adds up. Another space may not.
 # - Six speakers are few, all of them adults, near a microphone. Nothing is said about children, noise or other languages.
 # - Your whistle is no sound of this world. What G draws from it is a guess.
