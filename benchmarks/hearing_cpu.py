@@ -9,13 +9,13 @@ alone.
 
 from __future__ import annotations
 
-import statistics
 import sys
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from benchmarks.repair_cpu import spread
 from mmcourse import checkpoint, hearing, inpainting, metrics, runtime, speech
 from mmcourse.course.training import learn_spoken, learn_written, measure_spoken, play_out_fit
 from mmcourse.data import vocabulary
@@ -23,11 +23,12 @@ from mmcourse.encoders import Space
 from mmcourse.judge import Judge
 from mmcourse.pictures import labelled
 from mmcourse.text2image import Generator, encoder
+from mmcourse.train import FitConfig
 
 N = 1000
 TASKS = ("ladder", "world", "speech", "speakers")
-ALIGN = hearing.HearConfig(steps=500)
-TUNE = hearing.HearConfig(steps=300)
+ALIGN = FitConfig(steps=500)
+TUNE = FitConfig(steps=300)
 Row = dict[str, Any]
 
 
@@ -93,13 +94,6 @@ def spoken(seed: int, train: speech.Clips, test: speech.Clips) -> Row:
         "seconds": {"written": round(first, 1), "spoken": round(second, 1)},
         **measure_spoken(space, test, seed=seed),
     }
-
-
-def spread(rows: list[Any]) -> Any:
-    """Median, low and high of every number in rows of one shape."""
-    if isinstance(rows[0], dict):
-        return {key: spread([row[key] for row in rows]) for key in rows[0] if key not in ("seed", "speaker")}
-    return {"median": statistics.median(rows), "low": min(rows), "high": max(rows)}
 
 
 def main(seeds: int, tasks: list[str]) -> None:

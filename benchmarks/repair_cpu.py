@@ -93,9 +93,9 @@ def sizes() -> list[Row]:
 
 
 def spread(rows: list[Any]) -> Any:
-    """Median, low and high of every number in rows of one shape."""
+    """Median, low and high of every number in rows of one shape; what only names a row is left out."""
     if isinstance(rows[0], dict):
-        return {key: spread([row[key] for row in rows]) for key in rows[0] if key != "seed"}
+        return {key: spread([row[key] for row in rows]) for key in rows[0] if key not in ("seed", "speaker")}
     return {"median": statistics.median(rows), "low": min(rows), "high": max(rows)}
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmcourse.checks import expect_range
 from mmcourse.runtime import write_whole
 
 RATE = 8000  # samples a second; the highest tone that fits is half of it
@@ -242,9 +243,7 @@ def wav_bytes(wave: Tensor, rate: int = RATE) -> bytes:
         raise ValueError(f"wave: expected floats in [-1, 1], got {wave.dtype}. Divide integers by their largest value.")
     if wave.dim() not in (1, 2) or not wave.numel():
         raise ValueError(f"wave: expected (N,) or (C, N) with at least one sample, got {tuple(wave.shape)}.")
-    if not bool((wave.abs() <= 1 + 1e-3).all()):
-        low, high = float(wave.min()), float(wave.max())
-        raise ValueError(f"wave: expected values in [-1, 1], got [{low:.3g}, {high:.3g}]. Divide by the largest.")
+    expect_range(wave, -1, 1, name="wave", cure="Divide by the largest.")
     out = io.BytesIO()
     samples = (wave.detach().cpu().double() * 32768).round().clamp(-32768, 32767).to(torch.int16)
     wavfile.write(out, rate, samples.numpy().T)

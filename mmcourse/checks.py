@@ -43,10 +43,13 @@ def _axis_hint(wanted: int, got: int) -> str:
     return ""
 
 
-def expect_range(x: Tensor, low: float, high: float, *, name: str = "tensor") -> None:
+_PICTURES = "Pictures here lie in [-1, 1]: map [0, 1] by 2 * x - 1, and bytes by x / 127.5 - 1."
+
+
+def expect_range(x: Tensor, low: float, high: float, *, name: str = "tensor", cure: str | None = None) -> None:
     """Check that a float tensor is finite and lies in ``[low, high]`` (with a rounding slack of 1e-3).
 
-    Raises ``ValueError`` with the range that came and, for pictures, the usual cure.
+    Raises ``ValueError`` with the range that came and the ``cure``; without one, for [-1, 1], how pictures are mapped.
     """
     if x.numel() == 0:
         return
@@ -58,10 +61,9 @@ def expect_range(x: Tensor, low: float, high: float, *, name: str = "tensor") ->
     if not (lo == lo and hi == hi and abs(lo) != float("inf") and abs(hi) != float("inf")):
         raise ValueError(f"{name}: holds values that are not finite; expected [{low}, {high}].")
     if lo < low - 1e-3 or hi > high + 1e-3:
-        cure = ""
-        if (low, high) == (-1, 1):
-            cure = " Pictures here lie in [-1, 1]: map [0, 1] by 2 * x - 1, and bytes by x / 127.5 - 1."
-        raise ValueError(f"{name}: expected values in [{low}, {high}], got [{lo:.3g}, {hi:.3g}].{cure}")
+        if cure is None:
+            cure = _PICTURES if (low, high) == (-1, 1) else ""
+        raise ValueError(f"{name}: expected values in [{low}, {high}], got [{lo:.3g}, {hi:.3g}]. {cure}".rstrip())
 
 
 def expect_one_of(value: str, allowed: Sequence[str], *, name: str) -> str:

@@ -18,6 +18,7 @@ from mmcourse.data import CaptionBatch
 from mmcourse.layers import Trunk, linear
 from mmcourse.losses import contrastive
 from mmcourse.text import Vocabulary
+from mmcourse.train import FitConfig
 
 SPACE = 64  # numbers in the shared space; every modality of the course meets here
 
@@ -91,20 +92,15 @@ def recall_at(similarity: Tensor, positive: Tensor, k: int = 1) -> float:
 
 
 @dataclass(frozen=True)
-class SpaceConfig:
-    """One run of ``align``: AdamW with a linear warm-up and a fall of the rate to zero."""
+class SpaceConfig(FitConfig):
+    """One run of ``align``: ``reading`` weighs the reader, ``leave_out`` is the share of facts that captions leave
+    open."""
 
     steps: int = 800
     batch: int = 64
     lr: float = 1.5e-3
-    weight_decay: float = 1e-3
-    warm_up: int = 50
     leave_out: float = 0.1
     reading: float = 1.0
-    seed: int = 0
-
-    def lr_at(self, step: int) -> float:
-        return self.lr * min(1.0, (step + 1) / self.warm_up) * (1 - step / self.steps) ** 0.5
 
 
 #: One entry a profile; ``full`` is the shipped space.

@@ -22,7 +22,8 @@ from mmcourse.checks import expect_shape
 from mmcourse.data import Encode
 from mmcourse.layers import SLOPE, Trunk, conv, linear
 from mmcourse.losses import contrastive
-from mmcourse.train import expect_finite
+from mmcourse.speech import pair
+from mmcourse.train import FitConfig, expect_finite
 
 SPACE = 64
 FRAMES = frame_count(LENGTH)
@@ -122,25 +123,10 @@ def shaken(spectra: Tensor, g: torch.Generator, *, shift: int = 2) -> Tensor:
     return spectra.roll(by, 3)
 
 
-@dataclass(frozen=True)
-class HearConfig:
-    """One run of the audio tower: AdamW with a warm-up and a fall of the rate to zero."""
-
-    steps: int = 1200
-    batch: int = 32
-    lr: float = 2e-3
-    weight_decay: float = 1e-3
-    warm_up: int = 50
-    seed: int = 0
-
-    def lr_at(self, step: int) -> float:
-        return self.lr * min(1.0, (step + 1) / self.warm_up) * (1 - step / self.steps) ** 0.5
-
-
 Loss = Callable[[AudioTower, torch.Generator], Tensor]
 
 
-def fit(tower: nn.Module, loss: Any, config: HearConfig) -> Iterator[tuple[int, float]]:
+def fit(tower: nn.Module, loss: Any, config: FitConfig) -> Iterator[tuple[int, float]]:
     """The loop of this lesson: minimise ``loss(tower, rng)``; yields (step, loss) after every step. Raises
     ``Diverged`` where the loss is not finite."""
     opt = torch.optim.AdamW(tower.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
@@ -240,7 +226,7 @@ class Recipe:
     sounds: int = 6000
     width: int = 24
     features: int = 192
-    tune: HearConfig = field(default_factory=HearConfig)
+    tune: FitConfig = field(default_factory=FitConfig)
 
     def describe(self) -> dict[str, Any]:
         """As plain JSON values, for the card."""
@@ -248,16 +234,16 @@ class Recipe:
 
 
 PROFILES = {
-    "quick": Recipe(sounds=600, tune=HearConfig(steps=120)),
+    "quick": Recipe(sounds=600, tune=FitConfig(steps=120)),
     "cpu": Recipe(),
-    "shipped": Recipe(sounds=16000, tune=HearConfig(steps=6000)),
-    "gpu": Recipe(sounds=40000, width=48, features=384, tune=HearConfig(steps=12000, batch=64)),
+    "shipped": Recipe(sounds=16000, tune=FitConfig(steps=6000)),
+    "gpu": Recipe(sounds=40000, width=48, features=384, tune=FitConfig(steps=12000, batch=64)),
 }
 
 
 def prepare(
     encode: Encode, measures: Sequence[nn.Module], recipe: Recipe, *, seed: int = 0
-) -> tuple[AudioTower, SoundPool, Loss, HearConfig]:
+) -> tuple[AudioTower, SoundPool, Loss, FitConfig]:
     """All that ``fit`` needs: ``tower, pool, loss, config = prepare(encode, [G.whiten], recipe)``. ``measures``
     are the ``whiten`` of the models that shall answer. The seed sets the first weights, the sounds and the batches."""
     pool = SoundPool(encode, recipe.sounds, seed=seed)
@@ -329,17 +315,11 @@ def spoken_loss(space: DigitSpace, pairs: Pairs, batch: int = 64, scale: float =
     """
     with torch.no_grad():
         seen = torch.cat([space.picture(x) for x in pairs.pictures.split(500)])
-    by_digit = [(pairs.labels == k).nonzero()[:, 0] for k in range(10)]
-    lonely = [k for k in pairs.digits.unique().tolist() if not len(by_digit[k])]
-    if lonely:
-        raise ValueError(f"pairs: expected a picture of every digit that is spoken, got none of {lonely}.")
 
     def loss(tower: AudioTower, rng: torch.Generator) -> Tensor:
         rows = torch.randint(len(pairs.digits), (batch,), generator=rng)
         digits = pairs.digits[rows]
-        partners = torch.stack(
-            [by_digit[k][torch.randint(len(by_digit[k]), (1,), generator=rng)[0]] for k in digits.tolist()]
-        )
+        partners = pair(digits, pairs.labels, rng)
         heard = tower(disturb(pairs.spectra[rows], rng))
         return contrastive(seen[partners] @ heard.T * scale, digits[:, None] == digits[None])
 
@@ -377,8 +357,8 @@ class SpeechRecipe:
     width: int = 16
     audio_width: int = 24
     features: int = 192
-    written: HearConfig = field(default_factory=lambda: HearConfig(steps=400, batch=64))
-    spoken: HearConfig = field(default_factory=lambda: HearConfig(steps=1000, batch=64))
+    written: FitConfig = field(default_factory=lambda: FitConfig(steps=400, batch=64))
+    spoken: FitConfig = field(default_factory=lambda: FitConfig(steps=1000, batch=64))
 
     def describe(self) -> dict[str, Any]:
         """As plain JSON values, for the card."""
@@ -386,14 +366,14 @@ class SpeechRecipe:
 
 
 SPEECH = {
-    "quick": SpeechRecipe(written=HearConfig(steps=60, batch=64), spoken=HearConfig(steps=60, batch=64)),
+    "quick": SpeechRecipe(written=FitConfig(steps=60, batch=64), spoken=FitConfig(steps=60, batch=64)),
     "cpu": SpeechRecipe(),
-    "shipped": SpeechRecipe(written=HearConfig(steps=1500, batch=64), spoken=HearConfig(steps=5000, batch=64)),
+    "shipped": SpeechRecipe(written=FitConfig(steps=1500, batch=64), spoken=FitConfig(steps=5000, batch=64)),
     "gpu": SpeechRecipe(
         width=48,
         audio_width=48,
         features=384,
-        written=HearConfig(steps=3000, batch=128),
-        spoken=HearConfig(steps=8000, batch=128),
+        written=FitConfig(steps=3000, batch=128),
+        spoken=FitConfig(steps=8000, batch=128),
     ),
 }

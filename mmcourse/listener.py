@@ -81,9 +81,9 @@ def _checked(wave: Tensor, rate: int, name: str) -> Tensor:
             f"{name}: expected at most {audio.LONGEST} s, got {wave.shape[-1]} samples at {rate} a second."
         )
     try:
-        expect_range(wave, -1, 1, name=name)
+        expect_range(wave, -1, 1, name=name, cure="Divide by the largest.")
     except ValueError as error:
-        raise AudioError(str(error).partition(" Pictures here")[0]) from error
+        raise AudioError(str(error)) from error
     wave = wave.detach().float().cpu().clamp(-1, 1)
     return wave[None] if wave.dim() == 1 else wave
 
@@ -159,7 +159,7 @@ class _Page(anywidget.AnyWidget):
     """
 
     _esm = (STATIC / "listener.js").read_text(encoding="utf-8")
-    _css = (STATIC / "listener.css").read_text(encoding="utf-8")
+    _css = "".join((STATIC / f"{name}.css").read_text(encoding="utf-8") for name in ("panel", "listener"))
 
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # of the ready sounds
     seconds = traitlets.Float().tag(sync=True)  # of a recording

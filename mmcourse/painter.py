@@ -58,7 +58,7 @@ class _Page(anywidget.AnyWidget):
     """What the browser shows, and what it shares with Python. ``static/painter.js`` draws it."""
 
     _esm = (STATIC / "painter.js").read_text(encoding="utf-8")
-    _css = (STATIC / "painter.css").read_text(encoding="utf-8")
+    _css = "".join((STATIC / f"{name}.css").read_text(encoding="utf-8") for name in ("panel", "painter"))
 
     height = traitlets.Int().tag(sync=True)
     width = traitlets.Int().tag(sync=True)

@@ -65,6 +65,23 @@ class TrainConfig:
         return self.gamma * self.calm**left
 
 
+@dataclass(frozen=True)
+class FitConfig:
+    """One run of a network without an opponent, as in lessons 08 and 12: AdamW with a linear warm-up, then a fall of
+    the rate to zero as a square root."""
+
+    steps: int = 1200
+    batch: int = 32
+    lr: float = 2e-3
+    weight_decay: float = 1e-3
+    warm_up: int = 50
+    seed: int = 0
+
+    def lr_at(self, step: int) -> float:
+        """The learning rate at a step."""
+        return self.lr * min(1.0, (step + 1) / self.warm_up) * (1 - step / self.steps) ** 0.5
+
+
 class Batch(NamedTuple):
     """What one step plays with: real pictures (B, 3, H, W), their conditions (B, K) and false ones (B, K)."""
 

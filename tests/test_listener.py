@@ -149,7 +149,7 @@ def test_the_model_cannot_change_what_was_heard():
         (torch.zeros(0), RATE, "at least one sample"),
         ([0.0, 0.1], RATE, "got list"),
         (torch.ones(100, dtype=torch.int16), RATE, r"expected floats in \[-1, 1\], got torch.int16"),
-        (torch.full((100,), 3.0), RATE, r"expected values in \[-1, 1\], got \[3, 3\].$"),
+        (torch.full((100,), 3.0), RATE, r"expected values in \[-1, 1\], got \[3, 3\]. Divide by the largest.$"),
         (torch.full((100,), math.nan), RATE, "not finite"),
         (torch.zeros(100), 0, "at 0 a second"),
         (torch.zeros(700 * 10), 10, "expected at most 600 s"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,15 +22,16 @@ from mmcourse.course import cli, training
 from mmcourse.data import vocabulary
 from mmcourse.encoders import Space
 from mmcourse.features import FeatureNet
-from mmcourse.hearing import AudioTower, DigitSpace, HearConfig
+from mmcourse.hearing import AudioTower, DigitSpace
+from mmcourse.train import FitConfig
 
-TINY = hearing.Recipe(sounds=30, width=4, features=8, tune=HearConfig(steps=4, batch=6, warm_up=2))
+TINY = hearing.Recipe(sounds=30, width=4, features=8, tune=FitConfig(steps=4, batch=6, warm_up=2))
 SMALL = hearing.SpeechRecipe(
     width=4,
     audio_width=4,
     features=16,
-    written=HearConfig(steps=3, batch=8, warm_up=2),
-    spoken=HearConfig(steps=5, batch=6, warm_up=2),
+    written=FitConfig(steps=3, batch=8, warm_up=2),
+    spoken=FitConfig(steps=5, batch=6, warm_up=2),
 )
 TABLES: dict[str, tuple[Any, Any]] = {"hearing": (hearing.PROFILES, TINY), "hearing_digits": (hearing.SPEECH, SMALL)}
 
@@ -186,7 +188,7 @@ def test_an_ear_keeps_no_state_to_resume_from(name: str, tmp_path: Path, capsys:
 def test_a_run_that_diverges_writes_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sick = HearConfig(steps=3, batch=6, warm_up=1, lr=1e30)
+    sick = FitConfig(steps=3, batch=6, warm_up=1, lr=1e30)
     table, recipe = TABLES[name]
     monkeypatch.setitem(table, "quick", replace(recipe, **{"tune" if name == "hearing" else "spoken": sick}))
     assert cli.main(["train", name, "--profile", "quick", "--out", str(tmp_path)]) == 2
@@ -212,7 +214,7 @@ def test_where_data_is_missing_nothing_is_written(
 
 
 def test_handwriting_is_learnt_first_and_the_ear_is_not_touched() -> None:
-    recipe = replace(SMALL, width=8, written=HearConfig(steps=60, batch=32, warm_up=5, lr=4e-3))
+    recipe = replace(SMALL, width=8, written=FitConfig(steps=60, batch=32, warm_up=5, lr=4e-3))
     written, lines = pictures.digits(), list[str]()
     mine = torch.get_rng_state()
     space, seconds = training.learn_written(recipe, written, 0, lines.append)
@@ -237,8 +239,8 @@ def test_speech_is_learnt_from_pairs_alone_and_handwriting_stays_as_it_is() -> N
         width=8,
         audio_width=8,
         features=48,
-        written=HearConfig(steps=60, batch=32, warm_up=5, lr=4e-3),
-        spoken=HearConfig(steps=80, batch=32, warm_up=5, lr=4e-3),
+        written=FitConfig(steps=60, batch=32, warm_up=5, lr=4e-3),
+        spoken=FitConfig(steps=80, batch=32, warm_up=5, lr=4e-3),
     )
     space, _ = training.learn_written(recipe, written, 0, quiet)
     before, lines, mine = copy.deepcopy(space), list[str](), torch.get_rng_state()
@@ -353,3 +355,25 @@ def test_the_shipped_generator_draws_what_an_ear_that_knows_asks_for() -> None:
     found = training.measure_spoken(space, spoken)
     assert found["heard"] == 1 and found["drawn"] == found["generator"] > 0.9
     assert found["silence"] == pytest.approx((spoken.digits == 7).float().mean().item(), abs=0.05)
+
+
+def test_measured_again_the_weights_stay_and_the_figures_are_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For the ear and the guided inpainter; the card keeps all else, and names the networks that were asked."""
+    for name, measure in (("hearing", "measure_ear"), ("inpainting_text", "measure_inpainting_text")):
+        monkeypatch.setattr(
+            training, measure, lambda space, model, seed, say: {"seed": seed, "kind": type(model).__name__}
+        )
+        old = checkpoint.card(name)
+        shutil.copy(checkpoint.find(name), tmp_path)
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps({**old, "figures": {}, "inpainter": "an older one"}))
+        assert cli.main(["measure", str(tmp_path), name]) == 0
+        new = json.loads(file.read_text())
+        assert new["figures"] == {"seed": old["seed"], "kind": old["class"]}
+        assert {k: new[k] for k in old if k != "figures"} == {k: old[k] for k in old if k != "figures"}
+        assert new["digest"] == checkpoint.verify(tmp_path / f"{name}.safetensors") == checkpoint.verify(name)
+        assert name != "hearing" or new["inpainter"] == checkpoint.verify("inpainting_text")
+    assert cli.main(["measure", str(tmp_path), "judge"]) != 0
+    assert "expected one of text2image" in capsys.readouterr().err

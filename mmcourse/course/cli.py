@@ -121,8 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--resume", action="store_true", help="go on with an interrupted run in that folder")
     p.set_defaults(run=_train)
 
-    p = commands.add_parser("measure", help="measure a text-to-image checkpoint anew and renew its card")
+    p = commands.add_parser("measure", help="measure a checkpoint anew and renew its card")
     p.add_argument("folder", type=Path, help="the checkpoint's folder, such as checkpoints/")
+    p.add_argument("name", metavar="NAME", nargs="?", default="text2image", help="or inpainting_text, or hearing")
     p.set_defaults(run=_measure)
 
     p = commands.add_parser("export", help="write a shipped model as an ONNX file, compared with torch")
@@ -268,7 +269,7 @@ def _train(args: argparse.Namespace) -> int:
 def _measure(args: argparse.Namespace) -> int:
     from mmcourse.course.training import measure_again
 
-    print(f"wrote {measure_again(args.folder)}")
+    print(f"wrote {measure_again(args.folder, args.name)}")
     return 0
 
 

@@ -333,20 +333,16 @@ def train_inpainting_text(profile: str, seed: int, out: Path, say: Report) -> tu
     from mmcourse import checkpoint, inpainting
     from mmcourse.data import vocabulary
     from mmcourse.encoders import Space
-    from mmcourse.judge import Judge
-    from mmcourse.metrics import measure_guided
     from mmcourse.runtime import pick_device
     from mmcourse.text2image import encoder
 
     recipe = inpainting.GUIDED["shipped" if profile == "cpu" else profile]
-    space, judge = checkpoint.load(Space, "space"), checkpoint.load(Judge, "judge")
+    space = checkpoint.load(Space, "space")
     encode = encoder(space, vocabulary())
     device = pick_device() if profile == "gpu" else "cpu"
     parts = inpainting.prepare(recipe, space=space, encode=encode, seed=seed, device=device)
     _, G, _, seconds = play_out_repair(recipe, parts, "inpainting_text", say)
-    figures = measure_guided(G, judge, encode, seed=seed + 1, n=2000)
-    for split, row in figures.items():
-        say(f"inpainting_text, {split}: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items() if isinstance(v, float)))
+    figures = measure_inpainting_text(space, G, seed, say)
     card = {
         "what": "an inpainter of 32x32 pictures with a mask and a sentence's 64 numbers",
         "data": "the world's drawings with holes, and captions of what is hidden, without held-out pairs",
@@ -359,27 +355,35 @@ def train_inpainting_text(profile: str, seed: int, out: Path, say: Report) -> tu
     return G, card
 
 
+def measure_inpainting_text(space: Any, G: Any, seed: int, say: Report) -> dict[str, Any]:
+    """A text-guided inpainter on 2,000 seen and 2,000 held-out compositions, by the judge."""
+    from mmcourse import checkpoint, metrics
+    from mmcourse.data import vocabulary
+    from mmcourse.judge import Judge
+    from mmcourse.text2image import encoder
+
+    judge = checkpoint.load(Judge, "judge")
+    figures = metrics.measure_guided(G, judge, encoder(space, vocabulary()), seed=seed + 1, n=2000)
+    for split, row in figures.items():
+        say(f"inpainting_text, {split}: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items() if isinstance(v, float)))
+    return figures
+
+
 def train_hearing(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
     """The audio tower of lesson 12 for the world's sounds, on the shipped space, generator and inpainter."""
-    from mmcourse import checkpoint, hearing, inpainting, metrics, text2image
+    from mmcourse import checkpoint, hearing, inpainting, text2image
     from mmcourse.data import vocabulary
     from mmcourse.encoders import Space
-    from mmcourse.judge import Judge
 
     recipe = hearing.PROFILES["shipped" if profile == "cpu" else profile]
-    space, judge = checkpoint.load(Space, "space"), checkpoint.load(Judge, "judge")
+    space = checkpoint.load(Space, "space")
     G = checkpoint.load(text2image.Generator, "text2image")
     encode = text2image.encoder(space, vocabulary())
     filler = checkpoint.load(inpainting.Inpainter, "inpainting_text")
     measures = [m for m in (G.whiten, filler.whiten) if m is not None]
     tower, pool, loss, config = hearing.prepare(encode, measures, recipe, seed=seed)
     seconds = play_out_fit("hearing", tower, loss, config, say)
-    figures = metrics.measure_hearing(tower, G, judge, encode, n=2000, seed=seed + 1)
-    holes = metrics.measure_heard_holes(tower, filler, judge, encode, n=2000, seed=seed + 1)
-    for split, row in figures.items():
-        say(
-            f"hearing, {split}: " + ", ".join(f"{k} {row[k]['all']:.3f}" for k in ("text", "sound", "silence", "noise"))
-        )
+    figures = measure_ear(space, tower, seed, say)
     card = {
         "what": "an audio tower: stereo clips of 1.26 s become vectors of the space that text and pictures share",
         "data": "the world's own sounds and captions, without held-out pairs",
@@ -390,9 +394,25 @@ def train_hearing(profile: str, seed: int, out: Path, say: Report) -> tuple[Any,
         "steps": config.steps,
         "sounds": len(pool),
         "seconds": round(seconds, 3),
-        "figures": {**figures, "holes": holes},
+        "figures": figures,
     }
     return tower, card
+
+
+def measure_ear(space: Any, tower: Any, seed: int, say: Report) -> dict[str, Any]:
+    """An audio tower on 2,000 seen and 2,000 held-out compositions: the shipped generator and inpainter, by sound."""
+    from mmcourse import checkpoint, inpainting, metrics, text2image
+    from mmcourse.data import vocabulary
+    from mmcourse.judge import Judge
+
+    judge, encode = checkpoint.load(Judge, "judge"), text2image.encoder(space, vocabulary())
+    G = checkpoint.load(text2image.Generator, "text2image")
+    figures: dict[str, Any] = metrics.measure_hearing(tower, G, judge, encode, n=2000, seed=seed + 1)
+    for split, row in figures.items():
+        shown = ", ".join(f"{k} {row[k]['all']:.3f}" for k in ("text", "sound", "silence", "noise"))
+        say(f"hearing, {split}: {shown}")
+    filler = checkpoint.load(inpainting.Inpainter, "inpainting_text")
+    return {**figures, "holes": metrics.measure_heard_holes(tower, filler, judge, encode, n=2000, seed=seed + 1)}
 
 
 def play_out_fit(name: str, tower: Any, loss: Any, config: Any, say: Report) -> float:
@@ -537,23 +557,40 @@ def measure_text2image(space: Any, G: Any, objects: tuple[int, ...], seed: int, 
     return {**figures, "openness": chosen}
 
 
-def measure_again(folder: Path, say: Report = print) -> Path:
-    """Measure a text-to-image checkpoint anew and write its card's figures; the weights stay as they are.
+MEASURED = ("text2image", "inpainting_text", "hearing")  # models that `mmcourse measure` measures anew
 
-    Raises ``CheckpointError`` where the checkpoint is missing or damaged, or belongs to another space.
+
+def measure_again(folder: Path, name: str = "text2image", say: Report = print) -> Path:
+    """Measure a checkpoint of ``MEASURED`` anew and write its card's figures; the weights stay as they are.
+
+    Raises ``CheckpointError`` where the checkpoint is missing or damaged, or belongs to another space, ``ValueError``
+    on an unknown name.
     """
     from mmcourse import checkpoint
+    from mmcourse.checks import expect_one_of
     from mmcourse.encoders import Space
+    from mmcourse.hearing import AudioTower
+    from mmcourse.inpainting import Inpainter
     from mmcourse.text2image import Generator
 
-    path = folder / "text2image.safetensors"
+    expect_one_of(name, MEASURED, name="measure")
+    path = folder / f"{name}.safetensors"
     card = checkpoint.card(path)
     if card["space"] != checkpoint.verify("space"):
         raise checkpoint.CheckpointError(f"{path}: was trained on another space than the shipped one.")
-    G = checkpoint.load(Generator, path)
-    objects = tuple(card["recipe"]["objects"])
-    figures = measure_text2image(checkpoint.load(Space, "space"), G, objects, card["seed"], say)
-    return checkpoint.save(G, path, card={**card, "figures": figures})
+    space, seed = checkpoint.load(Space, "space"), card["seed"]
+    model: Any
+    if name == "text2image":
+        model = checkpoint.load(Generator, path)
+        figures = measure_text2image(space, model, tuple(card["recipe"]["objects"]), seed, say)
+    elif name == "inpainting_text":
+        model = checkpoint.load(Inpainter, path)
+        figures = measure_inpainting_text(space, model, seed, say)
+    else:
+        model = checkpoint.load(AudioTower, path)
+        figures = measure_ear(space, model, seed, say)
+        card |= {k: checkpoint.verify(v) for k, v in (("generator", "text2image"), ("inpainter", "inpainting_text"))}
+    return checkpoint.save(model, path, card={**card, "figures": figures})
 
 
 class _Clock:

@@ -117,7 +117,7 @@ function render({ model, el }) {
     return made;
   };
   const recordButton = button(`Record ${Number(seconds.toFixed(2))} s`, "Record a sound with the microphone", record);
-  recordButton.classList.add("mmcourse-listener-main");
+  recordButton.classList.add("mmcourse-panel-main");
   recordButton.setAttribute("aria-describedby", `${id}-why`);
   const why = make("span", { id: `${id}-why`, class: "mmcourse-listener-why" });
   const input = make("input", { type: "file", accept: ".wav,audio/wav,audio/x-wav", hidden: "" });
@@ -131,11 +131,11 @@ function render({ model, el }) {
   const bar = make("progress", { max: "1", value: "0" });
   const barWords = make("span");
   // told by sight alone: a screen reader's voice would be recorded
-  const meter = make("div", { class: "mmcourse-listener-row", "aria-hidden": "true", hidden: "" }, bar, barWords);
+  const meter = make("div", { class: "mmcourse-panel-row", "aria-hidden": "true", hidden: "" }, bar, barWords);
 
   const names = model.get("names");
   const ready = make("div", {
-    class: "mmcourse-listener-row",
+    class: "mmcourse-panel-row",
     role: "group",
     "aria-labelledby": `${id}-ready`,
   });
@@ -157,8 +157,8 @@ function render({ model, el }) {
 
   const root = make(
     "div",
-    { class: "mmcourse-listener", "data-lm-suppress-shortcuts": "true" }, // else JupyterLab takes the keys
-    make("div", { class: "mmcourse-listener-row" }, recordButton, fileButton, input, why),
+    { class: "mmcourse-panel mmcourse-listener", "data-lm-suppress-shortcuts": "true" }, // else JupyterLab takes the keys
+    make("div", { class: "mmcourse-panel-row" }, recordButton, fileButton, input, why),
     meter,
     status,
     alert,

@@ -63,7 +63,7 @@ function render({ model, el }) {
   const clearButton = make("button", { type: "button", title: "Close the whole hole" }, "Clear");
   const fillButton = make(
     "button",
-    { type: "button", class: "mmcourse-painter-main", title: "Fill the hole" },
+    { type: "button", class: "mmcourse-panel-main", title: "Fill the hole" },
     "Fill",
   );
   const otherButton = make("button", { type: "button", title: "Fill the hole from new noise" }, "Other noise");
@@ -79,7 +79,7 @@ function render({ model, el }) {
   const alert = make("div", { role: "alert" });
   const fills = make("div", { class: "mmcourse-painter-fills", role: "group", "aria-label": "Fills" });
 
-  const sentence = make("div", { class: "mmcourse-painter-row" });
+  const sentence = make("div", { class: "mmcourse-panel-row" });
   if (model.get("text")) sentence.append(make("label", { for: `${id}-prompt` }, "Sentence"), prompt);
   sentence.append(fillButton, otherButton);
   const left = make(
@@ -88,7 +88,7 @@ function render({ model, el }) {
     canvas,
     make(
       "div",
-      { class: "mmcourse-painter-row" },
+      { class: "mmcourse-panel-row" },
       make("label", { for: `${id}-brush` }, "Brush"),
       brush,
       brushSize,
@@ -100,7 +100,7 @@ function render({ model, el }) {
   left.style.width = `${width * scale}px`;
   const root = make(
     "div",
-    { class: "mmcourse-painter", "data-lm-suppress-shortcuts": "true" }, // else JupyterLab takes the keys
+    { class: "mmcourse-panel mmcourse-painter", "data-lm-suppress-shortcuts": "true" }, // else JupyterLab takes the keys
     make("div", { class: "mmcourse-painter-boards" }, left, fills),
     sentence,
     status,
