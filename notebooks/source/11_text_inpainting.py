@@ -125,9 +125,9 @@ for name, row in probe.items():
 
 # %% [markdown]
 # An exclamation mark stands where the reader beats the upper end of chance's 95 % interval. `build_input` has none. The
-# corners that a small mask leaves free tell much, and a tenth of the contrast tells more. The tight box hides every pixel,
-# and yet the reader names every size: it counts the mask. With a leak, training would go well and every figure would be
-# wrong.
+# rim that a small mask leaves free tells the size, and a tenth of the contrast tells more of the colour. The tight box
+# hides every pixel, and yet the reader names every size: it counts the mask. With a leak, training would go well and every
+# figure would be wrong.
 #
 # ## 3. Sentences for a hole
 #

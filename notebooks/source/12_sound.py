@@ -230,7 +230,8 @@ with torch.no_grad():
 plots_sounds.heard_sheet(audio.log_mel(clips), drawn, asked, columns=["by caption", "by sound"])
 
 # %% [markdown]
-# Nearly, down to what neither told: the same z decides it. "A yellow circle" is held out: no training held its sound, its
+# Nearly, down to what neither told: the same z decides it. In our runs the first row by sound had a second, pale circle:
+# nearly is not the same. "A yellow circle" is held out: no training held its sound, its
 # sentence or its picture.
 
 # %%
@@ -243,7 +244,7 @@ shares = {"sound, seen": row["sound"]["all"], "sound, held out": table["held_out
 plots.bars(shares, floor=row["chance"]["all"], ceiling=row["text"]["all"], floor_label="chance", ceiling_label="by caption", title="everything stated is right")
 
 # %% [markdown]
-# Silence and noise are the controls: they tell nothing, and their pictures are right no more often than scenes of other
+# Silence and noise are the controls: they tell nothing, and their pictures are right about as rarely as scenes of other
 # captions. If they did better, the judge or the split would be wrong.
 #
 # ## 6. A path, and a hole
