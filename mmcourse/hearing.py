@@ -82,8 +82,7 @@ class SoundPool:
     """Statements with their sounds' spectrograms and their captions' vectors, made once; batches are drawn from it.
 
     ``spectra`` (n, 2, 40, 64) in dB, ``statements`` and the ``labels`` of a scene that each is true of, both (n, 8).
-    ``text`` (n, 64) is what captions of the statement become, the unit mean over ``wordings`` of them, and ``wrong``
-    what a caption becomes that differs from it by a fact or by who has it.
+    ``text`` (n, 64) is what captions of the statement become, the unit mean over ``wordings`` of them.
     """
 
     def __init__(
@@ -101,10 +100,8 @@ class SoundPool:
         self.labels = world.sample_labels(n, g, objects=objects, split=split)
         require = "held_out" if split == "held_out" else ""
         self.statements = world.state(self.labels, g, leave_out=leave_out, require=require)
-        changed = world.contradict(self.labels, self.statements, g)
         said = [encode(world.captions(self.statements, rng)) for _ in range(wordings)]
         self.text = F.normalize(torch.stack(said).mean(0), dim=1)
-        self.wrong = encode(world.captions(changed, rng))
         self.spectra = torch.cat([log_mel(sounds.sound(part, g)) for part in self.statements.split(250)])
 
     def __len__(self) -> int:
@@ -208,15 +205,6 @@ def share_facts(labels: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor, Ten
     shared[:, 0], shared[:, 7] = True, two
     open_ = torch.full_like(labels, world.OPEN)
     return tuple(torch.where(keep | shared, labels, open_) for keep in (first, ~first, shared))  # type: ignore[return-value]
-
-
-def slerp(a: Tensor, b: Tensor, steps: int) -> Tensor:
-    """``steps`` unit vectors (steps, 64) on the great circle from the unit vector a (64,) to b (64,), ends included."""
-    angle = torch.arccos((a * b).sum().clamp(-1, 1))
-    t = torch.linspace(0, 1, steps)[:, None]
-    if angle < 1e-4:
-        return a.expand(steps, -1).clone()
-    return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from mmcourse.hearing import AudioTower, DigitSpace, corrected, fit, share_facts
 from mmcourse.judge import Judge
 from mmcourse.listener import listener, mel_figure
 from mmcourse.losses import contrastive
+from mmcourse.widgets import slerp
 from torch.nn import functional as F
 
 profile = runtime.pick_profile(PROFILE)
@@ -255,7 +256,7 @@ plots.bars(shares, floor=row["chance"]["all"], ceiling=row["text"]["all"], floor
 
 # %%
 ends = tower.hear(sounds.sound(world.statements(["a small red circle", "a large blue star"]), runtime.generator(8)))
-path = hearing.slerp(ends[0], ends[1], 9)  # (9, 64), equal steps of angle
+path = torch.cat([slerp(ends[:1], ends[1:], k / 8) for k in range(9)])  # (9, 64), equal steps of angle, as in lesson 04
 with torch.no_grad():
     walk = G(torch.randn(1, G.hparams["z"], generator=runtime.generator(9)).expand(9, -1), path)
 plots.grid(walk, columns=9)
