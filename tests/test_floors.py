@@ -30,8 +30,16 @@ FLOORS = {
         "course.doctor",
         "course.sandbox",
     ],
-    7: ["course.training", "course.demo", "course.release", "course.engine", "course.submission", "course.repair"],
-    8: ["course.report"],
+    7: [
+        "course.training",
+        "course.demo",
+        "course.release",
+        "course.engine",
+        "course.submission",
+        "course.repair",
+        "course.live",
+    ],
+    8: ["course.report", "course.book"],
     9: ["course.grade"],
     10: ["course.cli"],
 }

@@ -1,4 +1,4 @@
-"""What jupyter-book's configuration cannot say: alternative texts of the lessons' figures, and no script from elsewhere."""
+"""What the configuration cannot say: alternative texts of the lessons' figures, no script from elsewhere."""
 
 import json
 from pathlib import Path

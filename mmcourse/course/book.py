@@ -18,25 +18,24 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmcourse import __version__
-from mmcourse.runtime import ROOT, cpu_name, write_whole
+from mmcourse.course.live import files_under, model_files, to_json, write_shipped
+from mmcourse.runtime import write_whole
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 Say = Callable[[str], None]
 
-#: The models that the live pages run, under ``assets/models`` in the book.
-MODELS = ("text", "text2image", "inpainting_text", "hearing", "mel")
 PAGES = ("index", "how_to_use", "teachers", "glossary", "questions", "references")
 LIVE = ("text_to_image", "inpainting", "sound_to_picture", "time_machine")
 PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-learn")  # a new version may change a figure
 ASSETS = "extra/assets"  # copied beside the pages as they are; jupyter-book would load each script of _static
+RUN_SHOWN = "time_machine_cpu"
 RUN = "from jupyter_book.cli.main import main; main()"
 REPOSITORY = "MMCOURSE_REPOSITORY"
 ADDRESS = re.compile(r"https://[\w.-]+/[\w.-]+/[\w.-]+")
@@ -59,7 +58,8 @@ def make_book(root: Path, *, repository: str | None = None, profile: str = "quic
     address = check_repository(repository if repository is not None else os.environ.get(REPOSITORY, ""))
     built = root / "book" / "_build"
     executed = execute_lessons(root, built / "executed", profile=profile, say=say)
-    export_models(root, built / "models", say=say)
+    sources = closure(root, ["mmcourse.course.live", "mmcourse.export"])
+    write_shipped(root, built / "models", sources=sources, say=say)
     stage = assemble(root, built / "stage", executed=executed, models=built / "models", repository=address)
     return render(stage, root / "book", say=say)
 
@@ -69,7 +69,7 @@ def check_repository(address: str) -> str:
     found = address.strip().removesuffix("/").removesuffix(".git")
     if found and not ADDRESS.fullmatch(found):
         raise BookError(
-            f"{REPOSITORY}: expected the address of a repository such as https://github.com/OWNER/NAME, got {address!r}."
+            f"{REPOSITORY}: expected a repository's address such as https://github.com/OWNER/NAME, got {address!r}."
         )
     return found
 
@@ -140,33 +140,6 @@ def _imported(code: str) -> set[str]:
     return {name for name in out if name.split(".")[0] == "mmcourse"}
 
 
-# ---- models for the live pages
-
-
-def export_models(root: Path, out: Path, *, say: Say = print) -> None:
-    """The ONNX files that the live pages run and the vocabulary, kept until a model or its exporter changes."""
-    cards = [p for p in sorted((root / "checkpoints").glob("*.safetensors"))]
-    sources = closure(root, ["mmcourse.export"])
-    digest = hashlib.sha256("".join(metadata.version(p) for p in ("torch", "onnx", "onnxruntime")).encode())
-    for path in [*cards, *sources]:
-        digest.update(path.read_bytes())
-    stamp = out / ".digest"
-    if stamp.is_file() and stamp.read_text() == digest.hexdigest() and all(_model(out, n).is_file() for n in MODELS):
-        return
-    from mmcourse import export
-
-    for name in MODELS:
-        say(f"exporting {name}")
-        export.export(name, _model(out, name))
-    export.vocabulary_json(out / "vocabulary.json")
-    write_whole(out / "vectors.json", (json.dumps(export.test_vectors(400), ensure_ascii=False) + "\n").encode())
-    write_whole(stamp, digest.hexdigest().encode())
-
-
-def _model(folder: Path, name: str) -> Path:
-    return folder / f"{name}.onnx"
-
-
 # ---- pages, put together
 
 
@@ -191,33 +164,35 @@ def assemble(root: Path, stage: Path, *, executed: Mapping[str, Path], models: P
     files["exercises.md"] = exercises_page(root, assignments).encode()
     files["solutions.md"] = SOLUTIONS.encode()
     files["results.md"] = results_page(root).encode()
-    files["_alts.json"] = _json(alts)
+    files["_alts.json"] = to_json(alts)
     places = (("_static", "_static"), ("_ext", "_ext"), ("vendor", f"{ASSETS}/vendor"), ("live/src", f"{ASSETS}/live"))
     for folder, under in (*places, ("runs", f"{ASSETS}/runs")):
-        files |= {f"{under}/{p.relative_to(book / folder).as_posix()}": p.read_bytes() for p in _files(book / folder)}
+        files |= {
+            f"{under}/{p.relative_to(book / folder).as_posix()}": p.read_bytes() for p in files_under(book / folder)
+        }
     files |= {f"{ASSETS}/models/{name}": data for name, data in model_files(models, book / "models").items()}
-    files["_toc.yml"] = _json(contents([*executed], assignments))
-    files["_config.yml"] = _json(configuration(book / "_config.yml", repository))
+    files[f"{ASSETS}/runs/{RUN_SHOWN}.json"] = (root / "results" / f"{RUN_SHOWN}.json").read_bytes()
+    files["_toc.yml"] = to_json(contents([*executed], assignments))
+    files["_config.yml"] = to_json(configuration(book / "_config.yml", repository))
     _mirror(files, stage)
     return stage
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    return (p for p in sorted(folder.rglob("*")) if p.is_file() and "__pycache__" not in p.parts)
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
-
-
 def _mirror(files: Mapping[str, bytes], stage: Path) -> None:
-    for name, data in files.items():
-        path = stage / name
-        if not path.is_file() or path.read_bytes() != data:
-            write_whole(path, data)
-    for path in _files(stage):
-        if path.relative_to(stage).as_posix() not in files:
-            path.unlink()
+    """Make ``stage`` hold these files alone. Where something changed that is no page, what jupyter-book remembers of its
+    last run is thrown away: it would render changed pages alone."""
+    gone = [p for p in files_under(stage) if p.relative_to(stage).as_posix() not in files]
+    changed = [name for name, data in files.items() if not _holds(stage / name, data)]
+    if any(not name.endswith((".md", ".ipynb")) for name in [*changed, *(p.name for p in gone)]):
+        shutil.rmtree(stage.parent / ".doctrees", ignore_errors=True)
+    for name in changed:
+        write_whole(stage / name, files[name])
+    for path in gone:
+        path.unlink()
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == data
 
 
 def contents(lessons: list[str], assignments: list[str]) -> dict[str, Any]:
@@ -339,20 +314,20 @@ def exercise_pages(root: Path, name: str) -> dict[str, bytes]:
     """The pages of one assignment: what a student gets, with its files to download, and the solution on its own."""
     import nbformat
 
-    folder = root / "exercises"
+    folder, files_at = root / "exercises", f"download/exercises/{name}"
     student = nbformat.read(folder / f"{name}.ipynb", as_version=4)
     solved = nbformat.read(folder / "solutions" / f"{name}.ipynb", as_version=4)
     files = {
-        f"download/exercises/{name}.ipynb": (folder / f"{name}.ipynb").read_bytes(),
-        f"download/exercises/{name}.checks.json": (folder / f"{name}.checks.json").read_bytes(),
+        f"{files_at}.ipynb": (folder / f"{name}.ipynb").read_bytes(),
+        f"{files_at}.checks.json": (folder / f"{name}.checks.json").read_bytes(),
     }
     for nb in (student, solved):
         nb.metadata = nbformat.from_dict({"kernelspec": nb.metadata.get("kernelspec", {})})
         for cell in nb.cells:
             cell.metadata = nbformat.from_dict({})
     links = (
-        f":::{{note}}\nTake both files into one folder: {{download}}`the notebook <../download/exercises/{name}.ipynb>` and "
-        f"{{download}}`its checks <../download/exercises/{name}.checks.json>`. The checks say whether an answer is right. "
+        f":::{{note}}\nTake both files into one folder: {{download}}`the notebook <../{files_at}.ipynb>` and "
+        f"{{download}}`its checks <../{files_at}.checks.json>`. The checks say whether an answer is right. "
         f"The [solution](solutions/{name}.ipynb) is on a page of its own.\n:::"
     )
     student.cells.insert(1, nbformat.v4.new_markdown_cell(links, id="files"))
@@ -380,9 +355,9 @@ def exercises_page(root: Path, assignments: list[str]) -> str:
     lines = [
         "# Exercises",
         "",
-        "Each lesson from 01 on has one assignment: functions to write, each with a check that you can call as often as "
-        "you like. A check says whether your answer is right. Where it is one of the known wrong answers, it says what "
-        "to think about.",
+        "Each lesson from 01 on has one assignment: functions to write, each with a check that you can call as often "
+        "as you like. A check says whether your answer is right. Where it is one of the known wrong answers, it says "
+        "what to think about.",
         "",
         "Take the notebook and its checks into one folder. The checks need the library, and no network.",
         "",
@@ -426,8 +401,8 @@ def results_page(root: Path) -> str:
     out = [
         "# Results",
         "",
-        "Every figure here is read from a file under `results/`, which a committed command wrote, or from the card of a "
-        "shipped model.",
+        "Every figure here is read from a file under `results/`, which a committed command wrote, or from the card of "
+        "a shipped model.",
         "",
         "## What was measured",
         "",
@@ -435,7 +410,8 @@ def results_page(root: Path) -> str:
         "",
         "## Minutes that a lesson takes",
         "",
-        "From opening to the last cell, on a machine with two cores that did other work as well. `gpu`: not yet measured.",
+        "From opening to the last cell, on a machine with two cores that did other work as well. `gpu`: not yet "
+        "measured.",
         "",
         "| lesson | `quick` | `cpu` |",
         "|---|---|---|",
@@ -461,33 +437,6 @@ def _script(root: Path, name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-# ---- models on the pages
-
-
-def model_files(shipped: Path, own: Path) -> dict[str, bytes]:
-    """What lies under ``assets/models``: the shipped exports, a learner's own in their places, and ``models.json``,
-    which says of each what it is."""
-    files = {p.name: p.read_bytes() for p in _files(shipped) if not p.name.startswith(".")}
-    mine = {p.name: p.read_bytes() for p in _files(own) if p.suffix == ".onnx"}
-    files |= mine
-    files["models.json"] = manifest(files, own=set(mine))
-    return files
-
-
-def manifest(files: Mapping[str, bytes], *, own: set[str]) -> bytes:
-    """``models.json``: of each ONNX file its bytes, its SHA-256, and whether it is a learner's own."""
-    table = {
-        Path(name).stem: {
-            "bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "own": name in own,
-        }
-        for name, data in sorted(files.items())
-        if name.endswith(".onnx")
-    }
-    return _json({"mmcourse": __version__, "models": table})
 
 
 # ---- rendering
