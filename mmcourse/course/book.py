@@ -170,6 +170,8 @@ def assemble(root: Path, stage: Path, *, executed: Mapping[str, Path], models: P
         files |= {
             f"{under}/{p.relative_to(book / folder).as_posix()}": p.read_bytes() for p in files_under(book / folder)
         }
+    widgets = ("painter.js", "listener.js", "panel.css", "painter.css", "listener.css")
+    files |= {f"{ASSETS}/live/{name}": (root / "mmcourse" / "static" / name).read_bytes() for name in widgets}
     files |= {f"{ASSETS}/models/{name}": data for name, data in model_files(models, book / "models").items()}
     files[f"{ASSETS}/runs/{RUN_SHOWN}.json"] = (root / "results" / f"{RUN_SHOWN}.json").read_bytes()
     files["_toc.yml"] = to_json(contents([*executed], assignments))

@@ -120,13 +120,15 @@ function render({ model, el }) {
   recordButton.classList.add("mmcourse-panel-main");
   recordButton.setAttribute("aria-describedby", `${id}-why`);
   const why = make("span", { id: `${id}-why`, class: "mmcourse-listener-why" });
-  const input = make("input", { type: "file", accept: ".wav,audio/wav,audio/x-wav", hidden: "" });
+  const accept = model.get("accept") ?? ".wav,audio/wav,audio/x-wav";
+  const input = make("input", { type: "file", accept, hidden: "" });
   input.addEventListener("change", () => {
     const file = input.files[0];
     input.value = ""; // or the same file could not be taken twice
     if (file) takeFile(file);
   });
-  const fileButton = button("WAV file …", "Take a sound from a WAV file", () => input.click());
+  const kind = model.get("files") ?? "WAV file"; // a page that decodes by itself takes others too
+  const fileButton = button(`${kind} …`, `Take a sound from a ${kind}`, () => input.click());
 
   const bar = make("progress", { max: "1", value: "0" });
   const barWords = make("span");
@@ -152,8 +154,9 @@ function render({ model, el }) {
   const help = make("p", { class: "mmcourse-listener-help" });
   help.textContent =
     `A recording starts one second after the press. Files of at most ${megabytes(largest)} MiB are taken. ` +
-    "Sounds go from this page to the kernel that runs this notebook, and nowhere else. The last one stays in this " +
-    "widget; it is saved with the notebook only where JupyterLab is set to save the state of widgets.";
+    (model.get("privacy") ??
+      "Sounds go from this page to the kernel that runs this notebook, and nowhere else. The last one stays in this " +
+        "widget; it is saved with the notebook only where JupyterLab is set to save the state of widgets.");
 
   const root = make(
     "div",
