@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-slow lab build check lint clean
+.PHONY: help install demo book test test-slow lab build check lint clean
 
 help:
 	@echo "make demo       install, draw a sheet of prompts, measure it, execute a lesson (out/demo/)"
 	@echo "make test       install, run every test"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make lab        open JupyterLab on the first lesson"
+	@echo "make book       render the book to book/_build/html: lessons, pages that answer, exercises"
 	@echo "make build      build the notebooks from their sources"
 	@echo "make check      ruff, mypy and the notebooks' check"
 	@echo "make clean      remove the environment and all outputs"
@@ -31,6 +32,9 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+book: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/mmcourse book
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb

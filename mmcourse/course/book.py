@@ -78,23 +78,32 @@ def check_repository(address: str) -> str:
 
 
 def execute_lessons(root: Path, cache: Path, *, profile: str = "quick", say: Say = print) -> dict[str, Path]:
-    """Every lesson's executed notebook by its name, from ``cache`` where nothing that it shows has changed."""
+    """Every lesson's executed notebook by its name, from ``cache`` where nothing that it shows has changed.
+
+    Raises ``BookError`` where there are no lessons, and as ``execute_once`` does.
+    """
+    lessons = sorted((root / "notebooks").glob("*.ipynb"))
+    if not lessons:
+        raise BookError(f"expected lessons in {root / 'notebooks'}, found none. Run: mmcourse build")
+    return {lesson.stem: execute_once(root, lesson, cache, profile=profile, say=say) for lesson in lessons}
+
+
+def execute_once(root: Path, lesson: Path, cache: Path, *, profile: str = "quick", say: Say = print) -> Path:
+    """One lesson's executed notebook: ``cache/NAME.KEY.ipynb``, made where it is not there; older ones are removed.
+
+    Raises ``LessonError`` where it does not run to its end.
+    """
     from mmcourse.course.execute import execute_lesson
 
-    found: dict[str, Path] = {}
-    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
-        name = notebook.stem
-        path = cache / f"{name}.{lesson_key(root, notebook, profile)}.ipynb"
-        if not path.is_file():
-            say(f"executing {name} ({profile})")
-            execute_lesson(notebook, path, profile=profile, progress=False)
-            for old in cache.glob(f"{name}.*"):
-                if old != path:
-                    old.unlink()
-        found[name] = path
-    if not found:
-        raise BookError(f"expected lessons in {root / 'notebooks'}, found none. Run: mmcourse build")
-    return found
+    name = lesson.stem
+    path = cache / f"{name}.{lesson_key(root, lesson, profile)}.ipynb"
+    if not path.is_file():
+        say(f"executing {name} ({profile})")
+        execute_lesson(lesson, path, profile=profile, progress=False)
+        for old in cache.glob(f"{name}.*.ipynb"):
+            if old != path:
+                old.unlink()
+    return path
 
 
 def lesson_key(root: Path, notebook: Path, profile: str) -> str:
@@ -181,8 +190,8 @@ def assemble(root: Path, stage: Path, *, executed: Mapping[str, Path], models: P
 
 
 def _mirror(files: Mapping[str, bytes], stage: Path) -> None:
-    """Make ``stage`` hold these files alone. Where something changed that is no page, what jupyter-book remembers of its
-    last run is thrown away: it would render changed pages alone."""
+    """Make ``stage`` hold these files alone. Where something changed that is no page, what jupyter-book remembers of
+    its last run is thrown away: it would render changed pages alone."""
     gone = [p for p in files_under(stage) if p.relative_to(stage).as_posix() not in files]
     changed = [name for name, data in files.items() if not _holds(stage / name, data)]
     if any(not name.endswith((".md", ".ipynb")) for name in [*changed, *(p.name for p in gone)]):

@@ -1,4 +1,5 @@
-"""The command line: mmcourse doctor | build | release | grade | generate | inpaint | train | measure | export | demo.
+"""The command line: mmcourse doctor | build | book | release | grade | generate | inpaint | train | measure |
+export | demo.
 
 Importing this module imports no torch, so that `mmcourse --help` answers at once.
 """
@@ -46,6 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     p = commands.add_parser("build", help="build the notebooks and exercises from their sources")
     p.add_argument("--check", action="store_true", help="write nothing; name every stale or faulty notebook")
     p.set_defaults(run=_build)
+
+    p = commands.add_parser("book", help="render the book: executed lessons, pages that answer")
+    p.add_argument("--profile", choices=PROFILES, default="quick", help="in which the lessons are executed (quick)")
+    p.add_argument("--repository", metavar="URL", help="published repository, for launch buttons (MMCOURSE_REPOSITORY)")
+    p.set_defaults(run=_book)
 
     p = commands.add_parser("release", help="write the student version of an assignment, without any solution")
     p.add_argument("name", metavar="NAME", help="the assignment, such as 09_text2image")
@@ -126,14 +132,17 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("name", metavar="NAME", nargs="?", default="text2image", help="or inpainting_text, or hearing")
     p.set_defaults(run=_measure)
 
-    p = commands.add_parser("export", help="write a shipped model as an ONNX file, compared with torch")
+    p = commands.add_parser("export", help="write a model as an ONNX file, or put it onto the book's pages")
     p.add_argument(
         "name",
         metavar="NAME",
         help="text, text2image, inpainting, inpainting_text, hearing, mel (waves to spectrograms), vocabulary (words "
         "and ids as JSON) or all",
     )
-    p.add_argument("--out", type=Path, required=True, help="folder to write NAME.onnx to")
+    p.add_argument("--checkpoints", type=Path, metavar="DIR", help="folder of your checkpoints (default: the shipped)")
+    where = p.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", type=Path, help="folder to write NAME.onnx to")
+    where.add_argument("--into", type=Path, metavar="BOOK", help="the book's folder, or rendered pages")
     p.set_defaults(run=_export)
 
     p = commands.add_parser("demo", help="draw a sheet of prompts, measure caption accuracy, execute a lesson")
@@ -167,6 +176,21 @@ def _doctor(args: argparse.Namespace) -> int:
     lines, healthy = report(no_sandbox)
     print("\n".join(lines))
     return 0 if healthy else 1
+
+
+def _book(args: argparse.Namespace) -> int:
+    import time
+
+    from mmcourse.course.book import make_book
+    from mmcourse.runtime import find_root
+
+    root, began = find_root(), time.perf_counter()
+    if root is None:
+        raise ValueError("there is no book here; run this inside a clone of the repository.")
+    pages = make_book(root, repository=args.repository, profile=args.profile).relative_to(root)
+    print(f"the book is {pages / 'index.html'}, made in {time.perf_counter() - began:.0f} s")
+    print(f"its live pages need an address that begins with http: python -m http.server --directory {pages}")
+    return 0
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -279,13 +303,30 @@ def _export(args: argparse.Namespace) -> int:
 
     every = [*export.MODELS, "vocabulary"]
     expect_one_of(args.name, [*every, "all"], name="NAME")
+    folder: Path | None = args.checkpoints
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"--checkpoints: expected a folder, got {str(folder)!r}.")
+    names = every if args.name == "all" else [args.name]
+    if args.name == "all" and folder is not None:  # what is there; the rest is nobody's mistake
+        made_of = {name: export.MODELS[name].checkpoint for name in export.MODELS}
+        names = [n for n, c in made_of.items() if c and (folder / f"{c}.safetensors").is_file()]
+        if not names:
+            wanted = ", ".join(dict.fromkeys(c for c in made_of.values() if c))
+            raise ValueError(f"--checkpoints: expected checkpoints among {wanted} in {str(folder)!r}, found none.")
+    if args.into is not None:
+        from mmcourse.course import live
+
+        chosen = [n for n in names if n in live.MODELS] if args.name == "all" else names
+        for path in live.put_in(chosen, args.into, checkpoints=folder):
+            print(f"wrote {path}")
+        return 0
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"--out: expected a folder, got the file {str(args.out)!r}.")
-    for name in every if args.name == "all" else [args.name]:
+    for name in names:
         if name == "vocabulary":
             print(f"wrote {export.vocabulary_json(args.out / 'vocabulary.json')}")
             continue
-        path = export.export(name, args.out / f"{name}.onnx")
+        path = export.export(name, args.out / f"{name}.onnx", folder=folder)
         off = export.describe(path)["parity"]
         print(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB, differs from torch by at most {off}", flush=True)
     return 0
