@@ -1,4 +1,5 @@
-"""Make mmcourse/fonts/mmcourse-han.otf: the few Chinese characters that the course's figures need.
+"""Make the two fonts of Chinese characters: mmcourse/fonts/mmcourse-han.otf for the course's figures, and
+book/_static/mmcourse-book-han.otf for the book's pages.
 
     python scripts/subset_font.py                       # from an installed Noto Sans CJK
     python scripts/subset_font.py --source Some.ttc     # from a file of yours
@@ -18,6 +19,7 @@ from fontTools.ttLib import TTCollection, TTFont
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "mmcourse" / "fonts" / "mmcourse-han.otf"
+BOOK_TARGET = ROOT / "book" / "_static" / "mmcourse-book-han.otf"
 FAMILY = "mmcourse Han"
 FACE = "Noto Sans CJK SC"
 PUNCTUATION = "，。、；：？！“”‘’《》（）「」·—…　"
@@ -50,6 +52,15 @@ def characters() -> str:
     return "".join(sorted(set("".join(WORDS)) | set(LABELS) | set(ascii_) | set(PUNCTUATION)))
 
 
+def book_characters() -> str:
+    """Every Chinese character of the book's pages and of the lessons and exercises, and common punctuation."""
+    places = ("book/*.md", "book/live/*.md", "book/live/src/*.mjs", "notebooks/*.ipynb", "exercises/*.ipynb")
+    files = [p for place in places for p in sorted(ROOT.glob(place))]
+    text = "".join(p.read_text(encoding="utf-8") for p in files)
+    han = {c for c in text if "\u3400" <= c <= "\u9fef"}  # not the ends of ranges in patterns
+    return "".join(sorted(han | set(characters())))
+
+
 def find_source() -> Path | None:
     """The installed Noto Sans CJK Regular, or None."""
     return next((Path(p) for p in SOURCES if Path(p).is_file()), None)
@@ -66,8 +77,8 @@ def face_number(source: Path) -> int:
     return names.index(FACE)
 
 
-def make(source: Path, target: Path = TARGET) -> int:
-    """Write the subset of ``source`` to ``target``; returns its size in bytes.
+def make(source: Path, target: Path = TARGET, wanted: str = "") -> int:
+    """Write the subset of ``source`` that has the characters ``wanted`` to ``target``; returns its size in bytes.
 
     Raises ``ValueError`` if the source lacks a character, or if the subset would be larger than ``LIMIT``.
     """
@@ -78,7 +89,7 @@ def make(source: Path, target: Path = TARGET) -> int:
     options.recalc_timestamp = False  # the same source gives the same bytes
     options.font_number = face_number(source)
     font = subset.load_font(str(source), options)
-    wanted = characters()
+    wanted = wanted or characters()
     missing = [c for c in wanted if ord(c) not in font.getBestCmap()]
     if missing:
         raise ValueError(f"{source}: lacks {' '.join(missing)}.")
@@ -115,7 +126,8 @@ def main() -> None:
     source = parser.parse_args().source or find_source()
     if source is None or not source.is_file():
         sys.exit(MISSING)
-    print(f"{TARGET.relative_to(ROOT)}: {make(source)} bytes, {len(characters())} characters, from {source}")
+    for target, wanted in ((TARGET, characters()), (BOOK_TARGET, book_characters())):
+        print(f"{target.relative_to(ROOT)}: {make(source, target, wanted)} bytes, {len(wanted)} characters")
 
 
 if __name__ == "__main__":

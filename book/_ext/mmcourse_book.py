@@ -41,8 +41,20 @@ def trim(app, pagename, templatename, context, doctree):
     context["script_files"] = kept
 
 
+def name_toggles(app, exception):
+    """Give the sidebar's arrows, which unfold a chapter's pages, a name for those who hear the page."""
+    if exception is not None:
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        named = text.replace("<summary><span", '<summary aria-label="Show or hide the pages below"><span')
+        if named != text:
+            path.write_text(named, encoding="utf-8")
+
+
 def setup(app):
     app.connect("config-inited", configure, priority=900)
     app.connect("doctree-read", describe)
     app.connect("html-page-context", trim, priority=990)
+    app.connect("build-finished", name_toggles)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

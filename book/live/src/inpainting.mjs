@@ -22,6 +22,8 @@ const unpack = (text) => {
   return Float32Array.from({ length: AREA }, (_, i) => (bytes[i >> 3] >> (7 - (i & 7))) & 1);
 };
 
+const holes = (text) => unpack(text).some(Boolean);
+
 /** RGB bytes, pixel by pixel, to (3, 32, 32) in [-1, 1]. */
 function planes(rgb) {
   const out = new Float32Array(3 * AREA);
@@ -70,7 +72,7 @@ start(async (root, say) => {
       },
       {
         saved: (keys) => {
-          if (keys.includes("request") || keys.includes("history")) ask();
+          if (keys.includes("request") || (keys.includes("history") && holes(model.get("history").at(-1)))) ask();
         },
       },
     );
@@ -81,7 +83,7 @@ start(async (root, say) => {
         if (request.other) seed += 1;
         const bits = unpack(hole);
         const pixels = bits.reduce((sum, bit) => sum + bit, 0);
-        if (!pixels) {
+        if (!holes(hole)) {
           const message = "The hole is empty. Paint one first.";
           return model.put({ failed: true, message, answered: model.get("request").n });
         }
