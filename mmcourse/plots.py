@@ -190,6 +190,10 @@ def _cell(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
 
 
 def _put(ax: Axes, image: np.ndarray, x: float, y: float, width: float, height: float) -> None:
+    """One picture at its place. A picture whose rim is mostly white gets a thin frame, so that its end can be seen."""
+    rim = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    if (rim >= 250).all(axis=-1).mean() > 0.5:
+        ax.add_patch(Rectangle((x - 1, y - 1), width + 2, height + 2, fc="#BBBBBB", lw=0, zorder=-1))
     ax.imshow(image, extent=(x, x + width, y + height, y), interpolation="nearest", aspect="auto")
 
 
@@ -249,6 +253,7 @@ def caption_sheet(
     pictures: Tensor,
     captions: Sequence[str],
     *,
+    columns: Sequence[str] = (),
     marks: Tensor | Sequence[Sequence[bool]] | None = None,
     title: str | None = None,
     scale: float = 2.0,
@@ -257,39 +262,48 @@ def caption_sheet(
 ) -> Sheet:
     """One row for each caption (English or Chinese), one column for each z.
 
-    ``pictures`` (rows, columns, 3, H, W) in [-1, 1]. ``marks`` (rows, columns) bool frames each picture: a green
-    frame with a tick where it is right, a red one with a cross where it is wrong, and the row's count beside it.
-    ``text_width`` is the captions' room in dots. Raises ``ValueError`` on shapes that do not fit each other.
+    ``pictures`` (rows, columns, 3, H, W) in [-1, 1]. ``columns`` names the columns, above the first row. ``marks``
+    (rows, columns) bool frames each picture: a green frame with a tick where it is right, a red one with a cross where
+    it is wrong, and the row's count beside it. ``text_width`` is the captions' room in dots. Raises ``ValueError`` on
+    shapes and counts that do not fit each other.
     """
     sizes = expect_shape(pictures, "R C 3 H W", name="pictures")
-    rows, columns = sizes["R"], sizes["C"]
+    rows, across = sizes["R"], sizes["C"]
     if len(captions) != rows:
         raise ValueError(f"captions: expected one for each of {rows} rows of pictures, got {len(captions)}.")
+    if columns and len(columns) != across:
+        raise ValueError(f"columns: expected one name for each of {across} columns of pictures, got {len(columns)}.")
     right = None if marks is None else torch.as_tensor(marks).bool()
-    if right is not None and right.shape != (rows, columns):
-        raise ValueError(f"marks: expected shape ({rows}, {columns}), as the pictures have, got {tuple(right.shape)}.")
+    if right is not None and right.shape != (rows, across):
+        raise ValueError(f"marks: expected shape ({rows}, {across}), as the pictures have, got {tuple(right.shape)}.")
     images = to_bytes(pictures.flatten(0, 1))
     width, height = _cell(images.shape, scale)
     gap, size = (8 if right is None else 14), 9.0
     labels = [_wrap(c, text_width - 10, size) for c in captions]
     heights = [max(height, len(lines) * _line_height(size)) for lines in labels]
-    top = gap + (24 if title else 0)
+    heads = [_wrap(name, width + gap - 4, size) for name in columns]
+    above = max((len(lines) for lines in heads), default=0) * _line_height(size)
+    top = round(gap + (24 if title else 0) + above)
     tally = 0 if right is None else 44
     left = 8 + text_width
-    figure, ax = _page(left + columns * (width + gap) + tally, round(top + sum(heights) + rows * gap))
+    page = max(left + across * (width + gap) + tally, _wide(title or "") * 11 * DPI / 72 + 16)
+    figure, ax = _page(round(page), round(top + sum(heights) + rows * gap))
     _head(ax, title)
+    for c, lines in enumerate(heads):
+        x = left + c * (width + gap) + width / 2
+        _write_lines(ax, lines, x, top - 3 - len(lines) * _line_height(size), size, ha="center")
     y = top
     for r, (lines, room) in enumerate(zip(labels, heights, strict=True)):
         first = y + (room - len(lines) * _line_height(size)) / 2
         _write_lines(ax, lines, left - 10, first, size, ha="right")
-        for c in range(columns):
+        for c in range(across):
             x, at = left + c * (width + gap), round(y + (room - height) / 2)
-            _put(ax, images[r * columns + c], x, at, width, height)
+            _put(ax, images[r * across + c], x, at, width, height)
             if right is not None:
                 _mark(ax, bool(right[r, c]), x, at, width, height)
         if right is not None:
-            count = f"{int(right[r].sum())}/{columns}"
-            ax.text(left + columns * (width + gap), y + room / 2, count, va="center", **_words(size, bold=True))
+            count = f"{int(right[r].sum())}/{across}"
+            ax.text(left + across * (width + gap), y + room / 2, count, va="center", **_words(size, bold=True))
         y = round(y + room + gap)
     return _finish(figure, path)
 
@@ -520,8 +534,8 @@ def similarity_matrix(
     image = ax.imshow(values, cmap="cividis", vmin=low, vmax=high, aspect="auto")
     _axes_style(ax, title=title)
     ax.grid(False)
-    ax.set_xticks(range(columns), [_short(t) for t in column_labels], rotation=35, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(rows), [_short(t) for t in row_labels])
+    ax.set_xticks(range(columns), [_fold(t) for t in column_labels], rotation=35, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(rows), [_fold(t) for t in row_labels])
     for text in (*ax.get_xticklabels(), *ax.get_yticklabels()):
         text.set(fontproperties=_font(8.5), color=INK, parse_math=False)
     bar = figure.colorbar(image, ax=ax, pad=0.02)
@@ -535,14 +549,19 @@ def similarity_matrix(
     return _finish(figure, path)
 
 
-def _short(text: str, length: int = 34) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+def _fold(text: str, length: float = 26) -> str:
+    """A label in as many lines of at most about ``length`` letters as it needs, all of nearly the same length."""
+    room = 0.6 * length
+    if _wide(text) <= room:
+        return text
+    even = _wide(text) / math.ceil(_wide(text) / room) + 3  # words do not break, so a line gets some slack
+    return "\n".join(_wrap(text, even * 8.5 * DPI / 72, 8.5))
 
 
 def bars(
     values: Mapping[str, float],
     *,
-    floor: float | None = None,
+    floor: float | Mapping[str, float] | None = None,
     ceiling: float | None = None,
     floor_label: str = "untrained",
     ceiling_label: str = "real pictures",
@@ -552,24 +571,41 @@ def bars(
 ) -> Sheet:
     """Measured shares in [0, 1] as bars, one for each name, with the floor and the ceiling as labelled lines.
 
-    A NaN is shown as "not measured". Raises ``ValueError`` on an empty dict or a value outside [0, 1].
+    A ``floor`` for each name is drawn across that name's bar and told beside the name. A NaN is shown as "not
+    measured". Raises ``ValueError`` on an empty dict, a value outside [0, 1] or floors of other names.
     """
     if not values:
         raise ValueError("values: expected at least one share, got none.")
+    own = dict(floor) if isinstance(floor, Mapping) else {}
+    if own and set(own) != set(values):
+        raise ValueError(f"floor: expected one for each of {list(values)}, got {list(own)}.")
+    floor = None if isinstance(floor, Mapping) else floor
     lines: dict[str, float | None] = {floor_label: floor, ceiling_label: ceiling}
-    for name, value in (*values.items(), *lines.items()):
+    for name, value in (*values.items(), *own.items(), *lines.items()):
         if value is not None and not (math.isnan(value) or 0 <= value <= 1):
             raise ValueError(f"{name}: expected a share in [0, 1], got {value}. Divide a percentage by 100.")
     figure, ax = _chart(8, 1.5 + 0.38 * len(values))
     names, shares = list(values), np.array([float(v) for v in values.values()])
     ax.barh(range(len(names)), np.nan_to_num(shares), color=COLOURS[0], height=0.62)
     back = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # keeps lines from striking words through
-    for i, share in enumerate(shares):
-        said = "not measured" if np.isnan(share) else f"{100 * share:.1f} %"
-        if share > 0.16:
-            ax.text(share - 0.01, i, said, va="center", ha="right", **_words(9, bold=True, colour="white"))
+    levels = sorted(v for v in lines.values() if v is not None)
+    for i, (name, share) in enumerate(zip(names, shares, strict=True)):
+        said, end = "not measured" if np.isnan(share) else f"{100 * share:.1f} %", float(np.nan_to_num(share))
+        room = _wide(said) * 9 * DPI / 72 / 620 + 0.015  # about 620 dots are the whole axis
+        if end > 0.16:
+            at = end - 0.01
+            for level in reversed(levels):  # clear of the lines, where the bar has room
+                at = level - 0.01 if at - room < level <= at + 0.01 and level - room > 0.01 else at
+            inside = back | {"facecolor": COLOURS[0]}
+            ax.text(at, i, said, va="center", ha="right", zorder=6, bbox=inside, **_words(9, bold=True, colour="white"))
         else:
-            ax.text(np.nan_to_num(share) + 0.01, i, said, va="center", zorder=6, bbox=back, **_words(9, bold=True))
+            at = end + 0.01
+            for level in levels:
+                at = level + 0.012 if at - 0.012 < level < at + room else at
+            ax.text(at, i, said, va="center", zorder=6, bbox=back, **_words(9, bold=True))
+        if name in own:
+            names[i] = f"{name} ({floor_label} {100 * own[name]:.1f} %)"
+            ax.plot([own[name]] * 2, [i - 0.4, i + 0.4], color=COLOURS[1], lw=1.6, ls=(0, (2, 2)), zorder=5)
     _axes_style(ax, title=title, x=label)
     ax.grid(axis="y", visible=False)
     near = floor is not None and ceiling is not None and abs(ceiling - floor) < 0.55  # labels one above the other

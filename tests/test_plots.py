@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import random
+import re
 import subprocess
 import sys
 import warnings
@@ -177,6 +178,35 @@ def test_caption_sheet_frames_and_counts_what_is_right():
     assert not bare.axes[0].patches and not bare.axes[0].lines
 
 
+def test_names_stand_above_the_columns_of_a_sheet():
+    x = scenes(6).view(2, 3, 3, 32, 32)
+    figure = plots.caption_sheet(
+        x, ["one", "two"], columns=["red", "蓝色", "black"], title="a title that is longer than all of it"
+    )
+    where = {t.get_text(): t.get_position() for t in figure.axes[0].texts}
+    assert where["red"][0] < where["蓝色"][0] < where["black"][0]
+    first = min(image.get_extent()[3] for image in figure.axes[0].images)
+    assert where["a title that is longer than all of it"][1] < where["red"][1] < first
+    middles = sorted({sum(image.get_extent()[:2]) / 2 for image in figure.axes[0].images})
+    assert [where[k][0] for k in ("red", "蓝色", "black")] == pytest.approx(middles)
+    assert all(
+        count_inside(pixels(figure), np.kron(image, np.ones((2, 2, 1), dtype=np.uint8))) == 1
+        for image in plots.to_bytes(x.flatten(0, 1))
+    )
+    with pytest.raises(ValueError, match="columns: expected one name for each of 3"):
+        plots.caption_sheet(x, ["one", "two"], columns=["red"])
+
+
+def test_a_picture_with_a_white_rim_gets_a_frame_and_no_other():
+    white, grey = torch.ones(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.5)
+    white[..., 8:24, 8:24] = -1
+    assert [len(plots.grid(x).axes[0].patches) for x in (white, grey, torch.cat([white, grey, white]))] == [1, 0, 2]
+    found = pixels(plots.grid(white))
+    assert count_inside(found, np.kron(plots.to_bytes(white)[0], np.ones((2, 2, 1), dtype=np.uint8))) == 1
+    frame = (found < 230).all(-1) & (found > 100).all(-1)
+    assert frame.any(0).sum() == frame.any(1).sum() == 66, "one dot around 64"
+
+
 def test_long_captions_are_wrapped_into_their_column_and_lose_nothing():
     english = "on the left a little turquoise circle and on the right a triangle that is small and blue"
     chinese = "下面是一个小号的橙色的三角形，上方是一个小的红色的圆形在大的黑色的圆环的左边"
@@ -306,6 +336,48 @@ def test_bars_are_as_long_as_their_shares():
             plots.bars(bad)
     with pytest.raises(ValueError, match="untrained"):
         plots.bars({"a": 0.5}, floor=7)
+
+
+def test_labels_of_bars_stand_clear_of_the_lines():
+    figure = plots.bars({"ends behind it": 0.545, "at it": 0.993, "nothing": 0.0}, floor=0.5, ceiling=0.983)
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    places = {t.get_text(): t.get_window_extent().transformed(ax.transData.inverted()) for t in ax.texts}
+    for said in ("54.5 %", "99.3 %", "0.0 %"):
+        assert not any(places[said].x0 <= level <= places[said].x1 for level in (0.5, 0.983)), said
+    near = plots.bars({"nothing": 0.0, "little": 0.02}, floor=0.01)
+    near.draw_without_rendering()
+    for t in near.axes[0].texts[:2]:
+        assert t.get_window_extent().transformed(near.axes[0].transData.inverted()).x0 > 0.01
+
+
+def test_bars_may_have_a_floor_each():
+    figure = plots.bars(
+        {"size": 0.9, "colour": 0.8}, floor={"size": 0.5, "colour": 0.125}, floor_label="guessing", ceiling=1.0
+    )
+    names = [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    assert names == ["size (guessing 50.0 %)", "colour (guessing 12.5 %)"]
+    marks = {(line.get_xdata()[0], round(float(np.mean(line.get_ydata())))) for line in figure.axes[0].lines}
+    assert {(0.5, 0), (0.125, 1)} < marks
+    with pytest.raises(ValueError, match="floor: expected one for each"):
+        plots.bars({"size": 0.9}, floor={"colour": 0.1})
+    with pytest.raises(ValueError, match="share"):
+        plots.bars({"size": 0.9}, floor={"size": 5.0})
+
+
+def test_long_labels_of_a_matrix_are_folded_and_lose_nothing():
+    labels = [
+        "a small red circle",
+        "a little violet square right of a large orange star",
+        "小的红色的正方形在小号的橙色的星星左面的上面",
+    ]
+    figure = plots.similarity_matrix(torch.eye(3), labels, labels)
+    for ticks in (figure.axes[0].get_xticklabels(), figure.axes[0].get_yticklabels()):
+        said = [t.get_text() for t in ticks]
+        assert said[0] == labels[0]
+        assert [re.sub(r"\s", "", t) for t in said] == [re.sub(r"\s", "", t) for t in labels]
+        assert all(len(line) <= 32 for t in said for line in t.split("\n")) and "\n" in said[1]
+    plots.png(figure)
 
 
 # ------------------------------------------------------------------------------------------------- the house

@@ -32,6 +32,9 @@ def test_waves_are_drawn_over_seconds_one_panel_each(tmp_path: Path) -> None:
     seconds, values = one.lines[0].get_data()
     assert seconds[-1] == pytest.approx(7999 / audio.RATE) and np.allclose(values, wave.numpy())
     assert Image.open(path).size[0] > 100
+    left, right = (line.get_ydata() for line in two.lines)
+    assert left.min() > right.max() and np.allclose(right - right.mean(), 0.1 * (wave - wave.mean()).numpy(), atol=1e-6)
+    assert [t.get_text() for t in two.get_yticklabels()] == ["left ear", "right ear"]
     with pytest.raises(ValueError, match="at least one wave"):
         plots_sounds.waves({})
 
@@ -48,6 +51,12 @@ def test_a_sound_is_drawn_beside_its_pictures_low_bands_at_the_bottom() -> None:
     red = (found == [255, 0, 0]).all(2)
     black = (found == 0).all(2)
     assert red.sum() == 64 * 64 and np.argwhere(red)[:, 1].min() > np.argwhere(black)[:, 1].min()
+
+
+def test_spectrograms_tell_their_axes() -> None:
+    sheet = plots_sounds.heard_sheet(torch.zeros(2, 2, 40, 64), torch.zeros(2, 1, 1, 32, 32), ["one", "two"])
+    said = {t.get_text(): t.get_position() for t in sheet.axes[0].texts}
+    assert said["high"][1] < said["low"][1] < said["1.3 s"][1] and said["0"][0] < said["1.3 s"][0]
 
 
 def test_both_ears_are_drawn_left_first() -> None:
