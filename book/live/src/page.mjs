@@ -42,6 +42,7 @@ export async function start(build) {
   const root = document.getElementById("live");
   const line = make("p", { class: "live-status", role: "status" });
   const say = (text, isError = false) => {
+    if (root.dataset.state === "failed") return; // what is still on its way changes nothing
     if (line.textContent !== text) line.textContent = text;
     line.classList.toggle("live-error", isError);
   };
@@ -53,8 +54,8 @@ export async function start(build) {
     await build(body, say);
     root.dataset.state = "ready";
   } catch (error) {
-    root.dataset.state = "failed";
     say(error.message, true);
+    root.dataset.state = "failed";
     console.warn(error);
   }
 }
