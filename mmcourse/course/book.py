@@ -345,7 +345,9 @@ def exercise_pages(root: Path, name: str) -> dict[str, bytes]:
     )
     student.cells.insert(1, nbformat.v4.new_markdown_cell(links, id="files"))
     first = solved.cells[0]
-    first.source = re.sub(r"\A# (?:Exercises? )?", "# Solution ", first.source)
+    title = first.source.splitlines()[0].removeprefix("# ").removeprefix("Exercises ")
+    told = "One right answer to each item. The checks compare what it gives, not how it is written."
+    first.source = f"# Solution {title}\n\n{told}"
     solved.metadata["nosearch"] = True
     solved.cells.append(nbformat.v4.new_markdown_cell(caught(root, name), id="caught"))
     for key, nb in ((f"exercises/{name}.ipynb", student), (f"exercises/solutions/{name}.ipynb", solved)):
