@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmcourse.course.live import files_under, model_files, to_json, write_shipped
-from mmcourse.runtime import write_whole
+from mmcourse.runtime import ROOT, write_whole
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -51,7 +51,7 @@ def make_book(root: Path, *, repository: str | None = None, profile: str = "quic
     ``repository`` is the address of the published repository, for the launch buttons; by default that of
     ``MMCOURSE_REPOSITORY``, and without one there are no buttons. Raises ``BookError`` where jupyter-book is missing,
     where a figure has no alternative text, and for every warning of the rendering; ``LessonError`` where a lesson
-    fails. Pages that were rendered before are left as they were then.
+    fails. Then pages that were rendered before are left as they were.
     """
     if importlib.util.find_spec("jupyter_book") is None:
         raise BookError("the book needs jupyter-book 1, which is not installed. Run: pip install 'mmcourse[book]'")
@@ -61,7 +61,7 @@ def make_book(root: Path, *, repository: str | None = None, profile: str = "quic
     sources = closure(root, ["mmcourse.course.live", "mmcourse.export"])
     write_shipped(root, built / "models", sources=sources, say=say)
     stage = assemble(root, built / "stage", executed=executed, models=built / "models", repository=address)
-    return render(stage, root / "book", say=say)
+    return render(stage, built, say=say)
 
 
 def check_repository(address: str) -> str:
@@ -190,12 +190,12 @@ def assemble(root: Path, stage: Path, *, executed: Mapping[str, Path], models: P
 
 
 def _mirror(files: Mapping[str, bytes], stage: Path) -> None:
-    """Make ``stage`` hold these files alone. Where something changed that is no page, what jupyter-book remembers of
-    its last run is thrown away: it would render changed pages alone."""
+    """Make ``stage`` hold these files alone. Where a page went, or something changed that is no page, what jupyter-book
+    made in its last run is thrown away: it would render changed pages alone, and keep the others."""
     gone = [p for p in files_under(stage) if p.relative_to(stage).as_posix() not in files]
     changed = [name for name, data in files.items() if not _holds(stage / name, data)]
-    if any(not name.endswith((".md", ".ipynb")) for name in [*changed, *(p.name for p in gone)]):
-        shutil.rmtree(stage.parent / ".doctrees", ignore_errors=True)
+    if gone or any(not name.endswith((".md", ".ipynb")) for name in changed):
+        shutil.rmtree(stage.parent / "work", ignore_errors=True)
     for name in changed:
         write_whole(stage / name, files[name])
     for path in gone:
@@ -280,7 +280,7 @@ def lesson_page(executed: Path, alts: Mapping[str, list[str]], name: str) -> tup
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in ("tags", "mystnb")})
         if cell.cell_type != "code":
             continue
-        cell.outputs = [o for o in cell.outputs if _is_shown(o)]
+        cell.outputs = [_without_paths(o) for o in cell.outputs if _is_shown(o)]
         pictures = [_digest(o) for o in cell.outputs if "image/png" in o.get("data", {})]
         texts = left.pop(cell.id, [])
         if texts and not pictures:
@@ -304,6 +304,16 @@ def _is_shown(output: NotebookNode) -> bool:
     if output.output_type == "stream":
         return bool(output.name == "stdout")
     return not any(kind.startswith("application/vnd.jupyter.widget") for kind in output.get("data", {}))
+
+
+def _without_paths(output: NotebookNode) -> NotebookNode:
+    """The output without the names of this machine's folders."""
+    import nbformat
+
+    text = json.dumps(output)
+    for path, short in ((ROOT, "."), (Path.home(), "~")):
+        text = text.replace(json.dumps(str(path))[1:-1], short)
+    return nbformat.from_dict(json.loads(text))
 
 
 def _digest(output: NotebookNode) -> str:
@@ -457,21 +467,21 @@ def _script(root: Path, name: str) -> Any:
 # ---- rendering
 
 
-def render(stage: Path, book: Path, *, say: Say = print) -> Path:
-    """Run jupyter-book on ``stage`` with warnings as errors; returns the folder of the pages.
-
-    Raises ``BookError`` with the warnings where there is one.
-    """
+def render(stage: Path, built: Path, *, say: Say = print) -> Path:
+    """Run jupyter-book on ``stage``, warnings as errors, in ``built/work``; then put the pages into ``built/html`` and
+    return that folder. Raises ``BookError`` with the warnings where there is one; then ``html`` is left as it was."""
     say("rendering")
-    command = [sys.executable, "-c", RUN, "build", str(stage), "--path-output", str(book)]
-    env = {**os.environ, "PYTHONHASHSEED": "0", "SPHINXOPTS": ""}
-    ran = subprocess.run([*command, "-W", "-n", "--keep-going", "-q"], capture_output=True, text=True, env=env)
-    html = book / "_build" / "html"
+    command = [sys.executable, "-c", RUN, "build", str(stage), "--path-output", str(built / "work")]
+    ran = subprocess.run([*command, "-W", "-n", "--keep-going", "-q"], capture_output=True, text=True)
     if ran.returncode:
         lines = [line for line in (ran.stdout + ran.stderr).splitlines() if re.search("WARNING|ERROR|rror:", line)]
         raise BookError(
             "the book was not rendered:\n" + "\n".join(lines[:30] or (ran.stdout + ran.stderr).splitlines()[-20:])
         )
-    for name in ("objects.inv", ".buildinfo"):
-        (html / name).unlink(missing_ok=True)
+    pages, fresh, html = built / "work" / "_build" / "html", built / "html.new", built / "html"
+    shutil.rmtree(fresh, ignore_errors=True)
+    templates = shutil.ignore_patterns("*macros.html", ".buildinfo", "objects.inv")
+    shutil.copytree(pages, fresh, ignore=templates)
+    shutil.rmtree(html, ignore_errors=True)
+    fresh.rename(html)
     return html
