@@ -240,6 +240,38 @@ def hearing_rows() -> list[tuple[str, str, str]]:
     return out
 
 
+def book_rows() -> list[tuple[str, str, str]]:
+    """What making the book costs, and how fast its pages answer."""
+    table = read("results/book_pages.json")
+    if not table:
+        return []
+    made, first, drawn = table["make_book_seconds"], table["first_picture_seconds"], table["new_sentence"]
+    slowest = max(row["median"] for row in first.values())
+    sentence, fills, heard = (
+        table["new_sentence"]["ms"],
+        table["four_fills_ms"],
+        table["six_pictures_of_a_sound_ms"],
+    )
+    return [
+        (
+            "`make book`, two cores",
+            f"{made['cold'] / 60:.1f} min cold, {made['warm']:.0f} s warm",
+            f"all lessons in `quick`; models and runtime of a page at most {max(table['megabytes'].values()):.1f} MB",
+        ),
+        (
+            "the book's pages: first picture",
+            f"{slowest:.1f} s after opening (the slowest page's median)",
+            "headless Chromium, local server, one thread",
+        ),
+        (
+            "the same: an answer",
+            f"a new sentence {sentence['median']:.0f} ms (to {sentence['high']:.0f}), four fills {fills['median']:.0f} ms, "
+            f"six pictures of a sound {heard['median']:.0f} ms",
+            f"read right from the page's pixels: {percent(drawn['right'])} of {drawn['n']} seen captions",
+        ),
+    ]
+
+
 def rows() -> list[tuple[str, str, str]]:
     out = first_half()
     for which, title in (("one", "one thing"), ("two", "two things and their relation")):
@@ -302,7 +334,7 @@ def rows() -> list[tuple[str, str, str]]:
         same = "the same gradebook" if large["same_gradebook"] else "another gradebook"
         what = f"{same} after {large['kills']} kills; parent at most {large['parent_highest_mb']:.0f} MB"
         out.append((f"a class of {large['students']:,}", what, f"{large['seconds']['whole'] / 60:.0f} min"))
-    out += repair_rows() + hearing_rows()
+    out += repair_rows() + hearing_rows() + book_rows()
     out.append(("everything on a GPU", "not yet measured", ""))
     return out
 
