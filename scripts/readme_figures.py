@@ -265,8 +265,8 @@ def book_rows() -> list[tuple[str, str, str]]:
         ),
         (
             "the same: an answer",
-            f"a new sentence {sentence['median']:.0f} ms (to {sentence['high']:.0f}), four fills {fills['median']:.0f} ms, "
-            f"six pictures of a sound {heard['median']:.0f} ms",
+            f"a new sentence {sentence['median']:.0f} ms (to {sentence['high']:.0f}), "
+            f"four fills {fills['median']:.0f} ms, six pictures of a sound {heard['median']:.0f} ms",
             f"read right from the page's pixels: {percent(drawn['right'])} of {drawn['n']} seen captions",
         ),
     ]
