@@ -291,7 +291,8 @@ def caption_sheet(
     _head(ax, title)
     for c, lines in enumerate(heads):
         x = left + c * (width + gap) + width / 2
-        _write_lines(ax, lines, x, top - 3 - len(lines) * _line_height(size), size, ha="center")
+        for k, line in enumerate(reversed(lines)):  # the lowest lines share one baseline
+            ax.text(x, top - 7 - k * _line_height(size), line, va="baseline", ha="center", **_words(size))
     y = top
     for r, (lines, room) in enumerate(zip(labels, heights, strict=True)):
         first = y + (room - len(lines) * _line_height(size)) / 2
@@ -549,7 +550,7 @@ def similarity_matrix(
     return _finish(figure, path)
 
 
-def _fold(text: str, length: float = 26) -> str:
+def _fold(text: str, length: float = 28) -> str:
     """A label in as many lines of at most about ``length`` letters as it needs, all of nearly the same length."""
     room = 0.6 * length
     if _wide(text) <= room:
