@@ -117,8 +117,9 @@ print({name: f"L1 {measure(net, recipe, seed=SEED)['model']['l1']:.3f}" for name
 plots.caption_sheet(torch.stack([test.cond.expand(-1, 3, -1, -1), *made, test.real]), ["drawing", *alone, "truth"], text_width=100)
 
 # %% [markdown]
-# Without skips every place has to pass through 4x4, and the shapes stay vague longer. (In `quick` both have only begun.)
-# And both paint what section 2 foretold: one muddy colour for everything, the middle of all that could be.
+# Without skips every place has to pass through 4x4, and the shapes stay vague longer. In `quick` both have only begun and
+# show coloured specks on grey. After more steps both paint what section 2 foretold: one muddy colour for everything, the
+# middle of all that could be.
 #
 # ## 4. D sees the pair, one patch at a time
 #
@@ -261,9 +262,10 @@ rows = [tiles.cond.expand(-1, 3, -1, -1), *(translate(s.state.ema, tiles.cond) f
 plots.caption_sheet(torch.stack(rows), ["grey", "L1 alone", "L1 and game", "truth"], text_width=100)
 
 # %% [markdown]
-# The model knows the colours of what it has seen: skin and fur are warm, a dark evenness is night sky. Where a tile shows
-# something else, it paints what is usual at this brightness. Copying the grey is a strong rival here, since most of a
-# photograph is not very colourful. (In `quick` the model has only begun, and copying is still ahead.)
+# In `quick` the model has only begun: it paints most light places orange, and copying the grey is still ahead. After more
+# training it knows the colours of what it has seen: skin and fur are warm, a dark evenness is night sky. Where a tile shows
+# something else, it paints what is usual at this brightness. Copying stays a strong rival, since most of a photograph is
+# not very colourful.
 #
 # ## 8. Without pairs
 #
@@ -312,8 +314,9 @@ print(f"there and back: {back:.2f} from where it started")
 plots.caption_sheet(torch.stack(rows), ["by day", "AB: as negative", "BA: and back", "true negative"], text_width=130, scale=2.5)
 
 # %% [markdown]
-# No loss ever saw a true negative. The ground turns dark first; in `quick` that is all. Later the things stand out on it,
-# where they stood before, and come back in their colours. Some stay faint in the dark, and yet BA finds them. Compare the
+# No loss ever saw a true negative. The ground turns dark first. In `quick` that is all: on the dark lies a regular pattern
+# of dots, with a pale smear where a thing stood. Later the things stand out on it, where they stood before, and come back
+# in their colours. Some stay faint in the dark, and yet BA finds them. Compare the
 # colours that AB chose with the last row: a consistent exchange of colours would cost it nothing.
 
 # %% [markdown]
