@@ -206,14 +206,15 @@ plots.curves({"contrastive loss": losses}, title="from guessing to knowing", ref
 shown = load(Space, "space") if profile == "quick" else space.eval()
 after, truth = retrieval(shown, 8)
 labels = caption_set(8, seed=21, leave_out=0.0).captions
-plots.similarity_matrix(after, [f"picture {i + 1}" for i in range(8)], labels, title="after training")
+numbered = [f"picture {i + 1}" for i in range(8)]
+plots.similarity_matrix(before, numbered, labels, low=-1, high=1, title="before training")
 
 # %%
-plots.similarity_matrix(before, [f"picture {i + 1}" for i in range(8)], labels, title="before training")
+plots.similarity_matrix(after, numbered, labels, low=-1, high=1, title="after training")
 
 # %% [markdown]
-# Before training all pictures look alike to the towers. Afterwards the diagonal stands out. Look at the brightest squares
-# beside it: which facts do those pairs share?
+# Both squares have the same scale of colours. Before training all pictures look alike to the towers. Afterwards the
+# diagonal stands out. Look at the brightest squares beside it: which facts do those pairs share?
 #
 # A cosine of 0 is not "wrong", and 1 is not needed. Only the order within a row and within a column counts for the loss, and
 # for the retrieval that comes next.
@@ -228,7 +229,7 @@ plots.similarity_matrix(before, [f"picture {i + 1}" for i in range(8)], labels, 
 
 # %%
 report = encoders.space_report(shown, words)
-figures = {k: v for k, v in report.items() if "picture" in k}
+figures = {k.replace("_", " "): v for k, v in report.items() if "picture" in k}
 for name, value in figures.items():
     print(f"{name:26} {value:.3f}")
 plots.bars(figures, floor=report["floor"], ceiling=1.0, floor_label="guessing", ceiling_label="perfect", label="recall@1")
@@ -252,7 +253,7 @@ def probe(column, classes, n=1500):
 
 
 probes = {"shape": probe(1, 6), "colour": probe(2, 8), "size": probe(3, 2), "place": probe(7, 7)}
-plots.bars(probes, floor=1 / 8, floor_label="guessing a colour", ceiling=1.0, ceiling_label="perfect")
+plots.bars(probes, floor={"shape": 1 / 6, "colour": 1 / 8, "size": 1 / 2, "place": 1 / 5}, floor_label="guessing", ceiling=1.0, ceiling_label="perfect")
 
 # %% [markdown]
 # ## 7. Who is left of whom?
