@@ -41,6 +41,9 @@ for name, row in runtime.results("lessons")["lessons"].get("09_text2image", {}).
 #
 # Lesson 08 left us with two towers that meet in one space. Here the text tower is frozen: it reads a caption and gives
 # a unit vector of 64 numbers. We call that vector the *condition*, `cond`.
+#
+# **Predict.** We take "a small red circle" and change one word: the size, the colour or the shape. Which change moves the
+# vector most?
 
 # %%
 space, judge = load(Space, "space"), load(Judge, "judge")
@@ -51,12 +54,9 @@ cond = encode(asked)  # (5, 64)
 plots.similarity_matrix(cond @ cond.T, asked, asked)
 
 # %% [markdown]
-# **Predict.** Each of the next three captions differs from the first by one word. Which change moves the vector most:
-# the size, the colour or the shape? Look at the first row before you read on.
+# The first row answers. The Chinese caption says the same as the first one, and lies next to it. So G will need no second
+# language.
 #
-# The Chinese caption says the same as the first one, and lies next to it. So G will need no second language.
-
-# %% [markdown]
 # The facts do not all weigh the same in this space. Some directions vary much from caption to caption, others little. A
 # network would learn the strong ones first and hardly notice the weak ones. *Whitening* cures this before training
 # starts: subtract the mean, then divide each direction by its own spread.
@@ -114,8 +114,8 @@ z = torch.randn(6, config.z, generator=runtime.generator(SEED))
 plots.grid(Painter(space, G).draw(six, z=z), columns=6, titles=six, title="before training")
 
 # %% [markdown]
-# Nothing yet: the last layer starts small and the picture is almost flat. The caption is connected, but nobody has told
-# G what to do with it. That is D's work.
+# Nothing yet: colours change from pixel to pixel, and no picture shows a thing or differs by eye from the others. The
+# caption is connected, but nobody has told G what to do with it. That is D's work.
 
 # %% [markdown]
 # ## 3. What makes D care about the caption
@@ -210,8 +210,9 @@ end = measure(step.state)
 print({k: f"{start[k]:.2f} -> {end[k]:.2f}" for k in end})
 
 # %% [markdown]
-# Read the curves together. D's loss stays well away from 0, or it has won and G learns nothing. No curve says that the
-# pictures are good: in this game G's loss may rise while the pictures improve. That is why we measure.
+# Above, D's loss lies near 0 for the eye, as the axis has room for G's first losses. G's loss falls when G draws better,
+# and also when D judges worse: it does not say which. Below, each share tells what has become right. That is why we
+# measure.
 
 # %% [markdown]
 # ## 5. Is it right?
@@ -252,7 +253,7 @@ rows = [painter.draw([f"a large {w} {s} on the left" for w in words], z=z0) for 
 plots.prompt_strip(torch.cat(rows[:1]), words, title="a large ... square on the left, one noise")
 
 # %%
-plots.caption_sheet(torch.stack(rows), [f"a large ... {s} on the left" for s in ("square", "ring", "star")])
+plots.caption_sheet(torch.stack(rows), [f"a large ... {s} on the left" for s in ("square", "ring", "star")], columns=words)
 
 # %% [markdown]
 # ## 7. What it has never seen
