@@ -242,7 +242,8 @@ print({k: round(v, 2) for k, v in start.items()})
 for alone in progress(fit_hole(G, sample, replace(recipe.alone, seed=SEED)), total=recipe.alone.steps, label="by L1 alone"):
     pass
 by_l1 = measure(alone.state)
-panel = LivePanel(config.steps, samples=lambda state: fill(state.ema, truth[:16], hole[:16], noise[:16], asked[:16]), measure=measure)
+only_shares = lambda state: {k: v for k, v in measure(state).items() if k != "L1"}  # noqa: E731
+panel = LivePanel(config.steps, samples=lambda state: fill(state.ema, truth[:16], hole[:16], noise[:16], asked[:16]), measure=only_shares)
 for step in panel(play_repair(G, D, sample, config, extra=extra)):
     pass
 
@@ -319,7 +320,7 @@ for name, row in table.items():
     print(f"{'':9} right: 95 % interval {100 * row['low']:.1f} to {100 * row['high']:.1f} %;", {k: f"{row[k]:.2f}" for k in facts}, f"seam ratio {row['seam']:.2f}")
     print(f"{'':9} leak:", {k: f"{v['right']:.2f} (chance: up to {v['high']:.2f})" for k, v in row["leak"].items()})
 row = table["seen"]
-shares = {"hole caption": row["right"], "whole caption": row["whole"], "swapped": row["swapped"], "held out, hole caption": table["held_out"]["right"], "untrained": start["all"]}
+shares = {"hole caption": row["right"], "whole caption": row["whole"], "swapped": row["swapped"], "held out, hole caption": table["held_out"]["right"], "untrained, hole caption": start["all"]}
 plots.bars(shares, floor=row["no_text"], ceiling=row["truth"], floor_label="no text", title="shape, colour and size all right")
 
 # %% [markdown]
@@ -367,9 +368,9 @@ plots.bars(by_share, label="share of the fill, on the thing, in the sentence's c
 
 # %%
 picked = [e for e in examples if e[0].endswith("false sentence")][1:]
-print("asked for, from left to right:", ", ".join(f"{world.COLOURS[r[2]]} {world.SHAPES[r[1]]}" for r in other[:8].tolist()))
+wishes = [world.COLOURS[r[2]] for r in other[:8].tolist()]
 rows = [p for _, before, after in picked for p in (before, after)]
-plots.caption_sheet(torch.stack(rows), [t for name, *_ in picked for t in (name.split(",")[0], "filled")], text_width=100)
+plots.caption_sheet(torch.stack(rows), [t for name, *_ in picked for t in (name.split(",")[0], "filled")], text_width=100, columns=wishes, title="above each column: the colour that the sentence asks for")
 
 # %% [markdown]
 # Neither wins outright. Where nothing of the thing is left, the sentence has its way. The more is left, the more the fill
