@@ -1,4 +1,4 @@
-"""The trainings behind `mmcourse train`: one function a shipped model, with its card (lessons 04 to 12).
+"""The trainings behind `mmcourse train`: one function a shipped model, with its card (lessons 04 to 14).
 
 Each draws its data, trains with the loop of its chapter, measures with the judge and writes a checkpoint with a card
 of what was done. Torch is imported when a training starts, not when the command line does.
@@ -27,6 +27,9 @@ NAMES = (
     "inpainting_text",
     "hearing",
     "hearing_digits",
+    "emoji_finder",
+    "emoji_space",
+    "emoji",
 )
 PLAYED = ("gan", "cgan", "text2image")  # runs of `play`, which can be resumed
 Report = Callable[[str], None]
@@ -45,6 +48,8 @@ def train(
         raise ValueError(
             f"train: only {', '.join(PLAYED)} keep a state to resume from; {name} trains in minutes, start it anew."
         )
+    from mmcourse.course import training_pairs
+
     run = {
         "judge": train_judge,
         "features": train_features,
@@ -58,6 +63,9 @@ def train(
         "inpainting_text": train_inpainting_text,
         "hearing": train_hearing,
         "hearing_digits": train_hearing_digits,
+        "emoji_finder": training_pairs.train_finder,
+        "emoji_space": training_pairs.train_space,
+        "emoji": training_pairs.train_emoji,
     }[name]
     began = time.perf_counter()
     kwargs: dict[str, Any] = {"resume": resume} if name in PLAYED else {}

@@ -1,0 +1,247 @@
+"""Pictures and captions of other people, or your own: a space, a game on little data (derived in lesson 14).
+
+What lessons 08 and 09 derive is put together for captions that no grammar made. The words are pieces learned from the
+captions; a true caption is one of the picture's own; a false one is another picture's. Each caption has one picture
+here, so G may also be told that picture, and the game makes what it draws sharp.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmcourse.augment import CHANGES, Augmented, augment
+from mmcourse.checks import expect_range, expect_shape
+from mmcourse.encoders import ImageTower, TextTower
+from mmcourse.layers import no_grad_copy
+from mmcourse.subwords import Subwords
+from mmcourse.text2image import Discriminator, Generator
+from mmcourse.train import Batch, Extra, FitConfig, Sample, TrainConfig
+
+LENGTH = 32  # pieces that a caption may have
+
+
+class Pairs:
+    """Pictures (N, 3, 32, 32) in [-1, 1], each with at least one caption, and which of them training may see.
+
+    ``captions[i]`` lists what picture i is called, in one language or several. ``held_out`` (N,) bool marks what no
+    training sees. Raises ``ValueError`` where the three do not match, or a picture has no caption.
+    """
+
+    def __init__(self, pictures: Tensor, captions: Sequence[Sequence[str]], held_out: Tensor | None = None):
+        n = expect_shape(pictures, "N 3 32 32", name="pictures")["N"]
+        expect_range(pictures, -1, 1, name="pictures")
+        self.pictures, self.captions = pictures, [list(c) for c in captions]
+        self.held_out = torch.zeros(n, dtype=torch.bool) if held_out is None else held_out
+        if not len(self.captions) == len(self.held_out) == n:
+            raise ValueError(f"Pairs: got {n} pictures, {len(self.captions)} captions and {len(self.held_out)} marks.")
+        bare = [i for i, c in enumerate(self.captions) if not c or not all(text.strip() for text in c)]
+        if bare:
+            raise ValueError(f"Pairs: every picture needs a caption; number {bare[0]} has none ({len(bare)} in all).")
+        self.seen = (~self.held_out).nonzero()[:, 0]
+        if len(self.seen) < 2:
+            raise ValueError(f"Pairs: expected at least two pictures for training, got {len(self.seen)}.")
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def vocabulary(self, size: int | None = None) -> Subwords:
+        """Pieces learned from the captions that training may see."""
+        return Subwords.learn([text for i in self.seen.tolist() for text in self.captions[i]], size)
+
+
+class PairSpace(nn.Module):
+    """A text tower that reads pieces, and an image tower: both to unit vectors (B, 64). ``words`` is what
+    ``Subwords.to_dict`` gives; it travels in the checkpoint."""
+
+    def __init__(self, *, words: dict[str, Any], text_width: int = 128, width: int = 32):
+        super().__init__()
+        self.hparams: dict[str, Any] = dict(words=words, text_width=text_width, width=width)
+        self.subwords = Subwords.from_dict(words)
+        self.text = TextTower(words=len(self.subwords), width=text_width, length=LENGTH)
+        self.image = ImageTower(width=width)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+
+    def read(self, captions: Sequence[str]) -> Tensor:
+        """Captions to unit vectors (B, 64), with gradients."""
+        ids = self.subwords.tokenize(captions, length=LENGTH)
+        return self.text(ids[:, : int((ids > 0).sum(1).max())])
+
+    @torch.no_grad()
+    def encode(self, captions: Sequence[str], *, chunk: int = 500) -> Tensor:
+        """The same for many captions, in chunks and without gradients."""
+        return torch.cat([self.read(captions[i : i + chunk]) for i in range(0, len(captions), chunk)])
+
+
+@dataclass(frozen=True)
+class SpaceConfig(FitConfig):
+    """One run of ``align_pairs``."""
+
+    steps: int = 1600
+    batch: int = 96
+    words: int = 1500
+    text_width: int = 128
+
+
+def align_pairs(space: PairSpace, pairs: Pairs, config: SpaceConfig) -> Iterator[tuple[int, float]]:
+    """Train both towers by contrast; yields (step, loss).
+
+    Each picture comes slightly moved and cut, with two of its captions (the same one twice where there is but one). All
+    three shall find each other among those of the batch: picture and caption, and caption and caption, so that a name
+    in another language becomes the same vector.
+    """
+    g = torch.Generator().manual_seed(config.seed)
+    opt = torch.optim.AdamW(space.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
+    for step in range(config.steps):
+        opt.param_groups[0]["lr"] = config.lr_at(step)
+        rows = pairs.seen[torch.randperm(len(pairs.seen), generator=g)[: config.batch]].tolist()
+        said = [_two_of(pairs.captions[i], g) for i in rows]
+        one, two = space.read([a for a, _ in said] + [b for _, b in said]).chunk(2)
+        seen = space.image(augment(pairs.pictures[rows], g, changes=("shift",)))
+        scale, true = space.log_scale.exp().clamp(max=50.0), torch.arange(len(rows))
+        parts = [(seen, one), (seen, two), (one, two)]
+        loss = sum(F.cross_entropy(s, true) for a, b in parts for s in (scale * a @ b.T, scale * b @ a.T)) / 6
+        assert isinstance(loss, Tensor)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        yield step + 1, float(loss.detach())
+
+
+def _two_of(captions: Sequence[str], g: torch.Generator) -> tuple[str, str]:
+    order = torch.randperm(len(captions), generator=g)
+    return captions[int(order[0])], captions[int(order[-1])]
+
+
+# ---- the game
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes and numbers of one run on captioned pictures; a profile is one of these.
+
+    ``truth`` weighs the squared distance to the caption's own picture in G's loss; it falls linearly to ``truth_left``
+    of itself over the run. ``changes`` are what D sees everything through; none leaves it bare.
+    """
+
+    width: int = 48
+    mapping: int = 256
+    truth: float = 20.0
+    truth_left: float = 0.5
+    changes: tuple[str, ...] = CHANGES
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    warm_up: int = 1500  # steps by the distance alone, before the game
+    warm_batch: int = 48
+    config: TrainConfig = field(
+        default_factory=lambda: TrainConfig(steps=2000, batch=32, lr=1e-3, final_lr=0.05, gamma=0.3, ema=0.998)
+    )
+
+    def describe(self) -> dict[str, Any]:
+        """As plain JSON values, for the card."""
+        return dict(json.loads(json.dumps(asdict(self))))
+
+
+def _run(steps: int, **more: Any) -> TrainConfig:
+    return TrainConfig(steps=steps, **{"batch": 32, "lr": 1e-3, "final_lr": 0.05, "gamma": 0.3, "ema": 0.998, **more})
+
+
+#: One entry a profile. ``cpu`` is for at most 300 pictures; ``gpu`` is the shipped model.
+PROFILES = {
+    "quick": Recipe(space=SpaceConfig(steps=60, batch=48, words=400), warm_up=60, config=_run(20, ema=0.9)),
+    "cpu": Recipe(space=SpaceConfig(steps=500, batch=64, words=600), warm_up=900, config=_run(700, batch=16)),
+    "gpu": Recipe(
+        mapping=320, space=SpaceConfig(steps=6000, batch=128), warm_up=9000, config=_run(6000, batch=32, ema=0.999)
+    ),
+}
+
+
+def to_truth(fake: Tensor, batch: Batch) -> Tensor:
+    """The mean squared distance (a number) between what G drew and the captions' own pictures."""
+    return F.mse_loss(fake, batch.real)
+
+
+def prepare(
+    space: PairSpace, pairs: Pairs, recipe: Recipe, *, seed: int = 0
+) -> tuple[Generator, Augmented, Sample, Extra, TrainConfig]:
+    """All that ``play`` needs: ``G, D, sample, extra, config = prepare(space, pairs, recipe)``. ``space`` is trained
+    and stays as it is. ``seed`` sets the first weights, the batches and the run's noise."""
+    rows = pairs.seen.tolist()
+    first = space.encode([pairs.captions[i][0] for i in rows])  # (M, 64)
+    vectors = [space.encode(pairs.captions[i]) for i in rows] if _many(pairs) else [v[None] for v in first]
+    last = torch.stack([v[-1] for v in vectors])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        G = Generator(z=recipe.config.z, width=recipe.width, mapping=recipe.mapping)
+        D = Discriminator(width=space.hparams["width"])
+    both = torch.cat([first, last])
+    G.whiten.fit(both, torch.cat([last, first]) if _many(pairs) else None, floor=0.003)
+    pictures = pairs.pictures[pairs.seen]
+    D.start_from(no_grad_copy(space.image), pictures[:256], first[:256])
+    config = replace(recipe.config, seed=seed)
+
+    def sample(rng: torch.Generator, step: int) -> Batch:
+        size = config.batch
+        at = torch.randint(len(pictures), (2 * size,), generator=rng)
+        away = torch.where(at[:size] == at[size:], (at[size:] + 1) % len(pictures), at[size:])
+        cond = torch.stack([_one_of(vectors[int(i)], rng) for i in at[:size]])
+        wrong = torch.stack([_one_of(vectors[int(i)], rng) for i in away])
+        return Batch(pictures[at[:size]], cond, wrong)
+
+    def extra(fake: Tensor, batch: Batch, progress: float) -> Tensor:
+        return recipe.truth * (1 - (1 - recipe.truth_left) * progress) * to_truth(fake, batch)
+
+    return G, Augmented(D, seed=seed, changes=recipe.changes), sample, extra, config
+
+
+def _many(pairs: Pairs) -> bool:
+    return all(len(c) > 1 for c in pairs.captions)
+
+
+def _one_of(vectors: Tensor, rng: torch.Generator) -> Tensor:
+    return vectors[int(torch.randint(len(vectors), (1,), generator=rng))]
+
+
+def warm_up(G: Generator, sample: Sample, recipe: Recipe, *, seed: int = 0) -> Iterator[tuple[int, float]]:
+    """Before the game: G learns each caption's picture by the squared distance alone; yields (step, loss)."""
+    g = torch.Generator().manual_seed(seed)
+    fit = FitConfig(steps=recipe.warm_up, lr=2e-3, warm_up=100)
+    opt = torch.optim.Adam(G.parameters(), lr=fit.lr, betas=(0.9, 0.99))
+    for step in range(recipe.warm_up):
+        opt.param_groups[0]["lr"] = fit.lr_at(step)
+        batch = sample(g, step)
+        assert batch.cond is not None
+        z = torch.randn(len(batch.real), recipe.config.z, generator=g)
+        loss = to_truth(G(z, batch.cond), batch)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        yield step + 1, float(loss.detach())
+
+
+class PairPainter:
+    """A trained space and generator: captions in, pictures (B, 3, 32, 32) in [-1, 1] out."""
+
+    def __init__(self, space: PairSpace, G: Any):
+        self.space, self.G = space, G
+
+    @torch.no_grad()
+    def draw(self, captions: Sequence[str], rng: torch.Generator | None = None, *, z: Tensor | None = None) -> Tensor:
+        """One picture a caption, from a random source or from the noise z (B, 16) itself."""
+        cond = self.space.encode(captions)
+        if z is None:
+            z = torch.randn(len(cond), self.G.hparams["z"], generator=rng)
+        return torch.cat([self.G(a, b) for a, b in zip(z.split(250), cond.split(250), strict=True)])
+
+    @torch.no_grad()
+    def draw_blank(self, captions: Sequence[str], rng: torch.Generator | None = None) -> Tensor:
+        """The no-text control: the same noise, but every caption's vector replaced by the mean of all."""
+        z = torch.randn(len(captions), self.G.hparams["z"], generator=rng)
+        cond = self.G.whiten.centre.expand(len(z), -1)
+        return torch.cat([self.G(a, b) for a, b in zip(z.split(250), cond.split(250), strict=True)])

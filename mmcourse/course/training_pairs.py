@@ -1,0 +1,158 @@
+"""The trainings of lesson 14 behind `mmcourse train`: the finder, the emojis' space and their generator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+Report = Callable[[str], None]
+DATA = (
+    "emojis drawn from an installed font (Noto Color Emoji, SIL Open Font License 1.1), names in English and Chinese "
+    "from the package emoji (BSD)"
+)
+FINDER_STEPS = {"quick": 40, "cpu": 6000, "gpu": 6000}
+
+
+def emojis_for(profile: str) -> Any:
+    """The emojis that a profile learns: at most 300 in ``quick`` and ``cpu``, all in ``gpu``."""
+    from mmcourse.emojis import SMALL, emoji_set
+
+    return emoji_set(32, limit=None if profile == "gpu" else SMALL)
+
+
+def pairs_of(found: Any) -> Any:
+    """An emoji set as pairs, both languages for each picture."""
+    from mmcourse.captioned import Pairs
+
+    return Pairs(found.pictures, list(zip(*found.names.values(), strict=True)), found.held_out)
+
+
+def follow(name: str, steps: int, run: Iterable[Any], say: Report) -> tuple[Any, float]:
+    """Take every step of a run, say ten times how far it is; its last item and the seconds."""
+    ticks = {max(1, round(steps * (i + 1) / 10)) for i in range(10)}
+    began, last = time.perf_counter(), None
+    for last in run:
+        if last[0] in ticks:
+            say(f"{name}: step {last[0]} of {steps}, loss {last[1]:.4f}, {time.perf_counter() - began:.0f} s")
+    assert last is not None
+    return last, round(time.perf_counter() - began, 1)
+
+
+def train_finder(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+    """The encoder that measures lesson 14. It learns all emojis, held-out ones too, and never a caption."""
+    import torch
+
+    from mmcourse.emojis import emoji_set
+    from mmcourse.finder import disturb, finder_steps
+    from mmcourse.retrieval import found_at
+
+    found = emoji_set(32, limit=300 if profile == "quick" else None)
+    steps = FINDER_STEPS[profile]
+    (_, _, net), seconds = follow("emoji_finder", steps, finder_steps(found.pictures, steps=steps, seed=seed), say)
+    shelf, rows = net.vectors(found.pictures), torch.arange(len(found))
+    figures = {}
+    for name, strength in (("mild", 0.3), ("full", 1.0)):
+        moved = disturb(found.pictures, torch.Generator().manual_seed(seed + 1), strength=strength)
+        figures[name] = found_at(net.vectors(moved), shelf, rows, found.same)
+    say(f"emoji_finder: {figures}")
+    what = "finds a 32x32 emoji among all by 128 numbers; it never saw a caption, and no loss ever sees it"
+    return net, {"what": what, "data": DATA, "steps": steps, "seconds": seconds, "figures": figures}
+
+
+def train_space(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+    """The space that emojis and their names share."""
+    import torch
+
+    from mmcourse import captioned
+
+    recipe, found = captioned.PROFILES[profile].space, emojis_for(profile)
+    pairs = pairs_of(found)
+    words = pairs.vocabulary(recipe.words)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        space = captioned.PairSpace(words=words.to_dict(), text_width=recipe.text_width)
+    _, seconds = follow("emoji_space", recipe.steps, captioned.align_pairs(space, pairs, recipe), say)
+    space.eval()
+    figures = space_figures(space, found)
+    say(f"emoji_space: {figures}")
+    what = "a text tower over learned pieces and an image tower, both to 64 numbers; English and Chinese"
+    card = {"what": what, "data": DATA, "pictures": len(found), "pieces": len(words)}
+    return space, {**card, "steps": recipe.steps, "seconds": seconds, "figures": figures}
+
+
+def space_figures(space: Any, found: Any) -> dict[str, Any]:
+    """Share of names whose own picture is the nearest of all, by split and language."""
+    import torch
+
+    from mmcourse.retrieval import found_at
+
+    with torch.no_grad():
+        shelf = torch.cat([space.image(part) for part in found.pictures.split(500)])
+    out: dict[str, Any] = {}
+    for split, mask in (("seen", ~found.held_out), ("held_out", found.held_out)):
+        rows = mask.nonzero()[:, 0]
+        for language, names in found.names.items():
+            told = found_at(space.encode([names[i] for i in rows.tolist()]), shelf, rows, found.same)
+            out.setdefault(split, {})[language] = told
+    return out
+
+
+def train_emoji(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+    """The generator that draws an emoji from its name. The space is the one in ``out``, else the shipped one."""
+    import copy
+
+    import torch
+
+    from mmcourse import captioned, checkpoint
+    from mmcourse.finder import Finder
+    from mmcourse.retrieval import measure_pairs
+    from mmcourse.train import play
+
+    known: str | Path = out / "emoji_space" if (out / "emoji_space.safetensors").is_file() else "emoji_space"
+    space, finder = checkpoint.load(captioned.PairSpace, known), checkpoint.load(Finder, "emoji_finder")
+    recipe, found = captioned.PROFILES[profile], emojis_for(profile)
+    G, D, sample, extra, config = captioned.prepare(space, pairs_of(found), recipe, seed=seed)
+    fresh = copy.deepcopy(G)
+    _, warm = follow("emoji, warm-up", recipe.warm_up, captioned.warm_up(G, sample, recipe, seed=seed), say)
+    after = copy.deepcopy(G)
+    ticks, state = {max(1, round(config.steps * (i + 1) / 20)) for i in range(20)}, None
+    for step in play(G, D, sample, config, extra=extra):
+        state = step.state
+        if step.number in ticks:
+            shown = ", ".join(f"{k} {v:.3f}" for k, v in step.losses.items())
+            say(f"emoji: step {step.number} of {config.steps}, {shown}, {step.seconds:.0f} s")
+    assert state is not None
+    figures = {}
+    painter = captioned.PairPainter(space, state.ema)
+    for name, network in (("figures", state.ema), ("after_warm_up", after)):
+        drawing = captioned.PairPainter(space, network)
+        figures[name] = measure_pairs(
+            drawing.draw,
+            painter.draw_blank,
+            captioned.PairPainter(space, fresh).draw,
+            finder,
+            found.pictures,
+            found.names,
+            found.held_out,
+            found.same,
+            seed=seed,
+        )
+        say(f"emoji, {name}: {brief(figures[name])}")
+    what = "a generator of 32x32 emojis from the 64 numbers of a name"
+    card = {"what": what, "data": DATA, "pictures": len(found), "space": checkpoint.verify(known)}
+    torch.set_grad_enabled(True)
+    seconds = {"warm_up": warm, "game": round(state.seconds, 1)}
+    return state.ema, {**card, "recipe": recipe.describe(), "steps": state.step, "seconds": seconds, **figures}
+
+
+def brief(table: dict[str, Any]) -> str:
+    """The shares found at once, in one line."""
+    parts = []
+    for split in ("seen", "held_out"):
+        for language in ("en", "zh"):
+            if split in table:
+                row = table[split][language]["model"]
+                parts.append(f"{split} {language} R@1 {100 * row['r1']:.1f} %, R@5 {100 * row['r5']:.1f} %")
+    return "; ".join(parts)
