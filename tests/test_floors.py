@@ -14,11 +14,23 @@ from conftest import ROOT
 
 FLOORS = {
     0: ["checks", "runtime", "text"],
-    1: ["layers", "losses", "masks", "audio", "world"],
-    2: ["data", "sounds", "speech", "pictures", "classical", "train", "fast"],
-    3: ["encoders", "ring", "gan", "cgan", "image2image", "text2image", "inpainting", "hearing", "judge", "features"],
-    4: ["metrics", "distances", "checkpoint", "plots"],
-    5: ["widgets", "plots_ring", "plots_losses", "plots_measures", "plots_sounds", "export"],
+    1: ["layers", "losses", "masks", "audio", "world", "subwords", "augment"],
+    2: ["data", "sounds", "speech", "pictures", "classical", "emojis", "folders", "train", "fast"],
+    3: [
+        "encoders",
+        "ring",
+        "gan",
+        "cgan",
+        "image2image",
+        "text2image",
+        "inpainting",
+        "hearing",
+        "judge",
+        "features",
+        "finder",
+    ],
+    4: ["metrics", "distances", "checkpoint", "plots", "captioned"],
+    5: ["widgets", "plots_ring", "plots_losses", "plots_measures", "plots_sounds", "export", "retrieval"],
     6: [
         "clinic",
         "painter",
@@ -29,6 +41,7 @@ FLOORS = {
         "course.shipped",
         "course.doctor",
         "course.sandbox",
+        "course.training_pairs",
     ],
     7: [
         "course.training",
@@ -65,6 +78,11 @@ TRAINING = [
     "sounds",
     "speech",
     "hearing",
+    "emojis",
+    "folders",
+    "subwords",
+    "augment",
+    "captioned",
 ]
 
 
@@ -112,7 +130,7 @@ def test_the_test_sees_an_upward_import(tmp_path: Path) -> None:
     assert imports(bad) == [(2, "judge"), (3, "course.cli")]
 
 
-@pytest.mark.parametrize("measure", ["judge", "features"])
+@pytest.mark.parametrize("measure", ["judge", "features", "finder"])
 def test_no_training_module_imports_what_measures(measure: str) -> None:
     seen = {name: [other for _, other in imports(path)] for name, path in modules().items()}
 
