@@ -25,7 +25,7 @@ from mmcourse.subwords import Subwords
 from mmcourse.text2image import Discriminator, Generator
 from mmcourse.train import Batch, Extra, FitConfig, Sample, TrainConfig
 
-LENGTH = 32  # pieces that a caption may have
+LENGTH = 64  # pieces that a caption may have
 
 
 class Pairs:
@@ -157,7 +157,7 @@ PROFILES = {
     "quick": Recipe(space=SpaceConfig(steps=60, batch=48, words=400), warm_up=60, config=_run(20, ema=0.9)),
     "cpu": Recipe(space=SpaceConfig(steps=500, batch=64, words=600), warm_up=900, config=_run(700, batch=16)),
     "gpu": Recipe(
-        mapping=320, space=SpaceConfig(steps=6000, batch=128), warm_up=9000, config=_run(6000, batch=32, ema=0.999)
+        mapping=320, space=SpaceConfig(steps=4000, batch=96), warm_up=7000, config=_run(3000, batch=24, ema=0.999)
     ),
 }
 

@@ -22,6 +22,7 @@ import ipywidgets
 import torch
 from IPython.display import display
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from mmcourse.losses import GAMES
 from mmcourse.plots import COLOURS, DASHES, DPI, FAINT, INK, Sheet, _axes_style, _finish, _font, _words, png
@@ -92,8 +93,22 @@ BANDS: dict[str, tuple[str, ...]] = {
     "modes": ("modes",),
     "good share": ("good",),
 }
-LABELS = {"real_logit": "D on real", "fake_logit": "D on fakes", "d": "loss of D", "g": "loss of G"}
-FAIR = 2 * math.log(2)  # D's loss in the two classical games when it cannot tell real from fake
+LABELS = {"real_logit": "D on real", "fake_logit": "D on fakes", "d": "of D", "g": "of G"}
+LEVELS: tuple[tuple[str, Any], ...] = (("D that cannot tell", (0, (4, 3))), ("G, when D cannot tell", (0, (1, 2))))
+
+
+def cannot_tell(game: str) -> tuple[float | None, float | None]:
+    """D's and G's losses where D cannot tell real from fake: it gives all points the one logit that costs it least.
+
+    For the classical games 2 ln 2 and, with the non-saturating loss, ln 2. None for G where such a D may choose among
+    logits that cost G differently, as in the hinge and the Wasserstein game; two None for a name that is no game.
+    """
+    if game not in GAMES:
+        return None, None
+    logits = torch.linspace(-2, 2, 81, dtype=torch.float64)  # the least of every game lies on this grid
+    d = torch.stack([GAMES[game].d(one, one) for one in logits])
+    g = torch.stack([GAMES[game].g(one, one) for one in logits])[d <= d.min() + 1e-12]
+    return float(d.min()), float(g[0]) if bool((g - g[0]).abs().max() < 1e-12) else None
 
 
 def charts(
@@ -106,8 +121,9 @@ def charts(
     """The logs of several runs: a column for each run, a row for each of ``bands``, one scale a row.
 
     Where losses or logits go beyond 3, their scale is even between -1 and 1 and shrinks beyond, so that 0.7 and 30
-    can both be read. A dashed level marks what a D that cannot tell would show: loss 2 ln 2, accuracy one half.
-    Raises ``ValueError`` on no log, no band, an unknown band, and a log without rows.
+    can both be read. A dashed level marks what a D that cannot tell would show: accuracy one half, and the loss that
+    ``cannot_tell`` gives for the run's game; a dotted one marks G's loss there, where the game has one. At the foot
+    the signs of each row. Raises ``ValueError`` on no log, no band, an unknown band, and a log without rows.
     """
     if not logs or not bands:
         raise ValueError(f"charts: expected at least one log and one band, got {len(logs)} and {len(bands)}.")
@@ -116,8 +132,10 @@ def charts(
             raise ValueError(f"bands: expected some of {', '.join(BANDS)}; got {band!r}.")
     across, down = len(logs), len(bands)
     left, head, top, gap, tall = 58, 20, (32 if title else 6), 10, 96 if down > 1 else 170
-    wide = min(360, (800 - left - across * gap) // across)
-    width, height = max(420, left + across * (wide + gap)), top + head + down * (tall + gap) + 62
+    wide = min(600, (800 - left - across * gap) // across)
+    signs = {band: _signs_of(band, list(logs.values())) for band in bands}
+    foot = sum(18 for row in signs.values() if row)
+    width, height = left + across * (wide + gap), top + head + down * (tall + gap) + 42 + foot
     figure = Sheet(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
     if title:
         figure.text(8 / width, 1 - 8 / height, title, va="top", **_words(11, bold=True))
@@ -135,7 +153,7 @@ def charts(
                 ax.set_title(name, pad=5, **_words(9.5, bold=True))
             panels.append(ax)
         _one_scale(panels, band)
-    _signs(figure, bands)
+    _signs(figure, signs)
     return _finish(figure, path)
 
 
@@ -144,9 +162,16 @@ def _band(ax: Axes, log: Log, band: str) -> None:
     for i, name in enumerate(BANDS[band]):
         values = [v if math.isfinite(v) else math.nan for v in log.column(name)]
         ax.plot(steps, values, color=COLOURS[i], ls=DASHES[i], lw=1.6, marker="." if len(steps) == 1 else "")
-    level = {"losses": FAIR, "D's accuracy": 0.5}.get(band)
-    if level is not None:
-        ax.axhline(level, color=FAINT, lw=1, ls=(0, (4, 3)), zorder=1)
+    for (_, dash), level in zip(LEVELS, _levels(log, band), strict=True):
+        if level is not None:
+            ax.axhline(level, color=FAINT, lw=1.2, ls=dash, zorder=1)
+
+
+def _levels(log: Log, band: str) -> tuple[float | None, float | None]:
+    """Where a D that cannot tell would put the lines of a band: D's, and G's."""
+    if band == "losses":
+        return cannot_tell(str(log.settings.get("game")))
+    return (0.5, None) if band == "D's accuracy" else (None, None)
 
 
 def _one_scale(panels: Sequence[Axes], band: str) -> None:
@@ -156,10 +181,11 @@ def _one_scale(panels: Sequence[Axes], band: str) -> None:
         low, high, ticks = -0.3, MODES + 0.4, [0.0, 4.0, 8.0]
     else:
         ends = [float(end) for ax in panels for end in ax.dataLim.intervaly if math.isfinite(end)]
-        low, high = min([0.0, *ends]), max([FAIR, *ends])
+        low, high = min([0.0, *ends]), max([1.4, *ends])
         wide = max(-low, high) > 3
-        ticks = [-100.0, -10.0, -1.0, 0.0, 1.0, 10.0, 100.0] if wide else [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
         low, high = low * 1.15, high * 1.15
+        step = 0.5 if high - low < 2.5 else 1.0
+        ticks = [-100.0, -10.0, -1.0, 0.0, 1.0, 10.0, 100.0] if wide else [step * k for k in range(-8, 9)]
         for ax in panels:
             if wide:
                 ax.set_yscale("symlog", linthresh=1, linscale=1)
@@ -170,21 +196,29 @@ def _one_scale(panels: Sequence[Axes], band: str) -> None:
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def _signs(figure: Sheet, bands: Sequence[str]) -> None:
-    """What the lines mean, at the foot."""
-    from matplotlib.lines import Line2D
-
+def _signs_of(band: str, logs: Sequence[Log]) -> list[tuple[Line2D, str]]:
+    """What the lines of a band mean; nothing for a band of a single line."""
     signs = []
-    for first, second in (("d", "g"), ("real_logit", "fake_logit")):
-        if any(first in BANDS[band] for band in bands):
-            for i, name in enumerate((first, second)):
-                signs.append((Line2D([], [], color=COLOURS[i], ls=DASHES[i], lw=1.6), LABELS[name]))
-    if {"losses", "D's accuracy"} & set(bands):
-        signs.append((Line2D([], [], color=FAINT, lw=1, ls=(0, (4, 3))), "D cannot tell"))
-    if signs:
+    if len(BANDS[band]) > 1:
+        for i, name in enumerate(BANDS[band]):
+            signs.append((Line2D([], [], color=COLOURS[i], ls=DASHES[i], lw=1.6), LABELS[name]))
+    for i, (word, dash) in enumerate(LEVELS):
+        if any(_levels(log, band)[i] is not None for log in logs):
+            signs.append((Line2D([], [], color=FAINT, lw=1.2, ls=dash), word))
+    return signs
+
+
+def _signs(figure: Sheet, rows: Mapping[str, Sequence[tuple[Line2D, str]]]) -> None:
+    """At the foot a line for each band that has signs, after the band's name."""
+    width, height = figure.get_size_inches() * DPI
+    kept = {band: signs for band, signs in rows.items() if signs}
+    for i, (band, signs) in enumerate(kept.items()):
+        y = (18 * (len(kept) - 1 - i) + 12) / height
+        figure.text(8 / width, y, f"{band}:", va="center", **_words(9, bold=True))
         legend = figure.legend(
-            [s for s, _ in signs], [w for _, w in signs], loc="lower left", ncols=len(signs), frameon=False,
-            prop=_font(9), bbox_to_anchor=(0.01, 0.0), handlelength=2.6,
+            [s for s, _ in signs], [w for _, w in signs], loc="center left", ncols=len(signs), frameon=False,
+            prop=_font(9), bbox_to_anchor=(116 / width, y), handlelength=2.6, columnspacing=1.6,
+            borderpad=0, borderaxespad=0,
         )  # fmt: skip
         for text in legend.get_texts():
             text.set(color=INK, parse_math=False)

@@ -84,8 +84,18 @@ def labelled(name: str, split: str = "train", *, offline: bool | None = None, fa
         if not fall_back:
             raise
         print(f"{error} The lesson goes on with scikit-learn's digits.")
+        _say_once(
+            f"A shipped model that has learned {FOLDERS[name]} is then compared with another data set, and the distances "
+            f"below say so. To have {FOLDERS[name]}, run once with a network, or put its four files into "
+            f"{FOLDERS[name]}/raw under the folder that MMCOURSE_DATA names."
+        )
         found = digits(split)
         return replace(found, title=f"{found.title} (no {FOLDERS[name]} here)")
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    print(text)
 
 
 @functools.cache

@@ -465,11 +465,11 @@ def training_sheet(
     figure, ax = _page(page, height)
     _head(ax, title)
     lowest = height - bottom
-    middle = lowest if measured is None else top + round(0.58 * (lowest - top))
+    middle = lowest if measured is None else top + round(0.56 * (lowest - top))
     losses = _training_chart(figure, (62, top, page - side - 16, middle), logs, smooth, y="loss")
     if measured is not None:
         losses.tick_params(labelbottom=False)
-        below = (62, middle + 26, page - side - 16, lowest)
+        below = (62, middle + 40, page - side - 16, lowest)
         chart = _training_chart(figure, below, measured, 0, y="measured", share=losses)
         chart.set_xlabel("step", **_words(10))
     else:
@@ -515,14 +515,15 @@ def similarity_matrix(
     *,
     title: str | None = None,
     label: str = "cosine similarity",
+    number: str = ".2f",
     low: float | None = None,
     high: float | None = None,
     path: str | Path | None = None,
 ) -> Sheet:
     """A matrix (rows, columns) as coloured squares, with the numbers in them where there is room.
 
-    ``low`` and ``high`` fix the ends of the colour scale (else the matrix's own). Raises ``ValueError`` when the
-    labels do not fit the matrix or it holds values that are not finite.
+    ``number`` is their format. ``low`` and ``high`` fix the ends of the colour scale (else the matrix's own). Raises
+    ``ValueError`` when the labels do not fit the matrix or it holds values that are not finite.
     """
     values = np.asarray(matrix.detach().cpu() if isinstance(matrix, Tensor) else matrix, dtype=float)
     wanted = (len(row_labels), len(column_labels))
@@ -543,11 +544,18 @@ def similarity_matrix(
     bar.set_label(label, **_words(9))
     bar.ax.tick_params(colors=INK, labelsize=8)
     if rows <= 16 and columns <= 12:
-        light = np.asarray(image.norm(values)) > 0.55
+        grounds = np.asarray(image.cmap(image.norm(values)))[..., :3]  # (rows, columns, RGB)
         for r, c in np.ndindex(rows, columns):
-            words = _words(8, colour=INK if light[r, c] else "white")
-            ax.text(c, r, f"{values[r, c]:.2f}", ha="center", va="center", **words)
+            words = _words(8.5, colour=_ink_on(grounds[r, c]))
+            ax.text(c, r, f"{values[r, c]:{number}}", ha="center", va="center", **words)
     return _finish(figure, path)
+
+
+def _ink_on(ground: np.ndarray) -> str:
+    """Black or white, whichever has the greater contrast with a colour (R, G, B) in [0, 1] (WCAG 2): at least 4.5."""
+    linear = np.where(ground <= 0.04045, ground / 12.92, ((ground + 0.055) / 1.055) ** 2.4)
+    light = float(linear @ [0.2126, 0.7152, 0.0722])
+    return "#000000" if (light + 0.05) / 0.05 >= 1.05 / (light + 0.05) else "white"
 
 
 def _fold(text: str, length: float = 28) -> str:

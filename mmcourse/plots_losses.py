@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 from torch import Tensor, nn
 
@@ -127,7 +128,7 @@ def steepness(
         ax.contour(x.numpy(), y.numpy(), heights, levels=9, colors="white", linewidths=0.7, linestyles="solid")
         for centre in centres().tolist():
             ax.add_patch(Circle((centre[0], centre[1]), NEAR * SPREAD, fill=False, ec=COLOURS[4], lw=1.4))
-        ax.set_title(name, **_words(10, bold=True))
+        ax.set_title(name, **_words(10 if across < 4 else 8.5, bold=True))
         ax.set(xticks=[-2, 0, 2], yticks=[-2, 0, 2] if i == 0 else [])
         ax.tick_params(colors=INK, labelsize=8)
     bar = figure.colorbar(image, ax=list(panels), pad=0.01, extend="both", shrink=0.85)
@@ -152,7 +153,7 @@ def by_seed(
     label: str = "share of good points",
     path: str | Path | None = None,
 ) -> Sheet:
-    """One row a method, one dot a seed, an upright stroke at the median; shares in [0, 1].
+    """One row a method, one dot a seed, an upright stroke at the median, a line from least to most; shares in [0, 1].
 
     ``notes`` are words at the right end of a row, under ``note_label``. ``floor`` and ``ceiling`` are labelled lines.
     Raises ``ValueError`` on an empty table or row, a value outside [0, 1], and a note for a row that is not there.
@@ -165,15 +166,15 @@ def by_seed(
     unknown = set(notes or {}) - set(table)
     if unknown:
         raise ValueError(f"notes: there is no row {', '.join(sorted(unknown))}; the rows are {', '.join(table)}.")
-    figure = Sheet(figsize=(8, 1.5 + 0.38 * len(table)), dpi=DPI, facecolor="white", layout="constrained")
+    figure = Sheet(figsize=(8, 1.8 + 0.38 * len(table)), dpi=DPI, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
     _axes_style(ax, title=title, x=label)
     ax.grid(axis="y", visible=False)
     for i, (name, row) in enumerate(table.items()):
-        ax.plot([min(row), max(row)], [i, i], color=FAINT, lw=1.2, zorder=3)
+        (reach,) = ax.plot([min(row), max(row)], [i, i], color=FAINT, lw=1.2, zorder=3)
         spread = np.linspace(-0.12, 0.12, len(row)) if len(row) > 1 else np.zeros(1)
-        ax.plot(list(row), i + spread, ls="", marker="o", ms=6, mfc=COLOURS[0], mec="white", mew=0.8, zorder=4)
-        ax.plot([median(row)] * 2, [i - 0.3, i + 0.3], color=COLOURS[1], lw=2.4, zorder=5)
+        (dot,) = ax.plot(list(row), i + spread, ls="", marker="o", ms=6, mfc=COLOURS[0], mec="white", mew=0.8, zorder=4)
+        (stroke,) = ax.plot([median(row)] * 2, [i - 0.3, i + 0.3], color=COLOURS[1], lw=2.4, zorder=5)
         if notes and name in notes:
             ax.text(1.02, i, notes[name], transform=ax.get_yaxis_transform(), va="center", **_words(9))
     if note_label:
@@ -189,4 +190,11 @@ def by_seed(
     ax.set_yticks(range(len(table)), list(table))
     for text in ax.get_yticklabels():
         text.set(fontproperties=_font(9.5), color=INK, parse_math=False)
+    upright = Line2D([], [], ls="", marker="|", ms=12, mew=2.4, color=stroke.get_color())
+    signs = {"a seed": dot, "median of the seeds": upright, "from the least to the most": reach}
+    box = figure.legend(
+        list(signs.values()), list(signs), loc="outside lower center", ncols=3, frameon=False, prop=_font(9)
+    )
+    for text in box.get_texts():
+        text.set(color=INK, parse_math=False)
     return _finish(figure, path)

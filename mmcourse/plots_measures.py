@@ -176,10 +176,10 @@ def neighbours(
     ends = torch.cat([torch.cat(pair) for pair in sets.values()])
     reach = 1.05 * float(ends.max())
     ax.plot([0, reach], [0, reach], color=FAINT, lw=1.2, ls="--", label="equally near")
-    ax.plot([0, ratio * reach], [0, reach], color=INK, lw=1.4, label=f"{ratio:g} times as far: flagged to its left")
+    ax.plot([0, ratio * reach], [0, reach], color=INK, lw=1.4, label="left of this line: flagged")
     ax.set(xlim=(0, reach), ylim=(0, reach))
     _axes_style(ax, title=title, x="distance to the nearest training picture", y="to the nearest other real one")
-    box = ax.legend(frameon=False, prop=_font(9), loc="center left", bbox_to_anchor=(1.0, 0.5))
+    box = ax.legend(frameon=False, prop=_font(8.5), loc="center left", bbox_to_anchor=(1.0, 0.5))
     for text in box.get_texts():
         text.set(color=INK, parse_math=False)
     return _finish(figure, path)
@@ -208,7 +208,7 @@ def intervals(
         ax.plot([low, high], [i, i], ls="", marker="|", ms=11, mew=2, color=colour)
         ax.plot([value], [i], marker="o", ms=7, mfc="white", mec=colour, mew=2)
         said = f"{value:.3f}  [{low:.3f}, {high:.3f}]"
-        ax.text(1.02, i, said, transform=ax.get_yaxis_transform(), va="center", **_words(9))
+        ax.text(1.02, i, f"{said}  ", transform=ax.get_yaxis_transform(), va="center", **_words(8.5))
     _axes_style(ax, title=title, x=label)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_yticks(range(len(rows)), list(rows))

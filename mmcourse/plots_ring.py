@@ -42,18 +42,22 @@ def rings(
     """Clouds of points (N, 2) side by side, each under its name; the eight Gaussians as small rings.
 
     ``real`` (M, 2) is drawn faintly behind each cloud. A point outside of the shown square is moved to its edge and
-    drawn as a cross, so that a run which has left the plane does not look empty. Raises ``ValueError`` on no cloud,
-    a cloud of another shape or with values that are not finite, and ``columns`` below 1.
+    drawn as a cross, so that a run which has left the plane does not look empty. Signs at the foot say what a dot, a
+    ring and, where there is one, a cross is. Raises ``ValueError`` on no cloud, a cloud of another shape or with values
+    that are not finite, and ``columns`` below 1.
     """
     if not points:
         raise ValueError("points: expected at least one cloud, got none.")
-    figure, panels, _ = _panels(list(points), columns=columns, title=title)
+    figure, panels, _ = _panels(list(points), columns=columns, title=title, foot=26)
+    crosses = False
     for ax, (name, cloud) in zip(panels, points.items(), strict=True):
         if real is not None:
-            _scatter(ax, real, name="real", colour=REAL, size=3, alpha=0.18)
+            crosses |= _scatter(ax, real, name="real", colour=REAL, size=3, alpha=0.18)
         for centre in centres().tolist():
             ax.add_patch(Circle((centre[0], centre[1]), NEAR * SPREAD, fill=False, ec=FAINT, lw=0.8, zorder=3))
-        _scatter(ax, cloud, name=name, colour=FAKE, size=4, alpha=0.55)
+        crosses |= _scatter(ax, cloud, name=name, colour=FAKE, size=4, alpha=0.55)
+    mode = Line2D([], [], color=FAINT, marker="o", mfc="none", mew=0.8, ls="", ms=8)
+    _signs(figure, real is not None, [(mode, f"{NEAR:g} standard deviations")], crosses)
     return _finish(figure, path)
 
 
@@ -82,7 +86,7 @@ def field(
     ticks = torch.linspace(-REACH, REACH, 81)
     places = torch.cartesian_prod(ticks, ticks)  # (81 * 81, 2)
     levels = torch.linspace(-LIMIT, LIMIT, 13).tolist()
-    filled = None
+    filled, crosses = None, False
     for ax, (name, now) in zip(panels, rounds.items(), strict=True):
         height = field_of(now.D, places)[0].view(81, 81).T  # rows are y
         _expect_finite(height, name)
@@ -91,7 +95,7 @@ def field(
         if height.min() < 0 < height.max():
             ax.contour(x, y, z, levels=[0.0], colors=INK, linewidths=1.3)
         if real is not None:
-            _scatter(ax, real, name="real", colour=REAL, size=4, alpha=0.5)
+            crosses |= _scatter(ax, real, name="real", colour=REAL, size=4, alpha=0.5)
         fake = now.points(arrows)
         push = field_of(now.D, fake)[1]  # (arrows, 2)
         steep = push.norm(dim=1, keepdim=True)
@@ -107,10 +111,14 @@ def field(
             "headlength": 5,
         }
         ax.quiver(*start.T, *way.T, color=INK, zorder=5, minlength=0, **size)
-        _scatter(ax, fake, name=name, colour=FAKE, size=16, alpha=1.0)
+        crosses |= _scatter(ax, fake, name=name, colour=FAKE, size=16, alpha=1.0)
     assert filled is not None
     _bar(figure, filled, panels, side)
-    _signs(figure, real is not None)
+    more: list[tuple[Line2D, str]] = [
+        (Line2D([], [], color=INK, marker=r"$\rightarrow$", ls="", ms=13), "D's push; longer: steeper"),
+        (Line2D([], [], color=INK, lw=1.3), "D cannot tell (logit 0)"),
+    ]
+    _signs(figure, real is not None, more, crosses)
     return _finish(figure, path)
 
 
@@ -156,21 +164,19 @@ def _bar(figure: Sheet, filled: ContourSet, panels: list[Axes], side: float) -> 
     bar.ax.tick_params(colors=INK, labelsize=8)
 
 
-def _signs(figure: Sheet, real: bool) -> None:
-    """What each sign means, at the foot."""
+def _signs(figure: Sheet, real: bool, more: list[tuple[Line2D, str]], crosses: bool) -> None:
+    """What each sign means, at the foot, and what a cross means where one was drawn."""
 
-    def dot(colour: str, size: float) -> Line2D:
-        return Line2D([], [], color=colour, marker="o", ls="", ms=size)
+    def dot(colour: str, size: float, marker: str = "o") -> Line2D:
+        return Line2D([], [], color=colour, marker=marker, ls="", ms=size)
 
     signs = [(dot(REAL, 3), "real")] if real else []
-    signs += [
-        (dot(FAKE, 5), "fake"),
-        (Line2D([], [], color=INK, marker=r"$\rightarrow$", ls="", ms=13), "where D pushes it; longer: steeper"),
-        (Line2D([], [], color=INK, lw=1.3), "D cannot tell (logit 0)"),
-    ]
+    signs += [(dot(FAKE, 5), "fake"), *more]
+    if crosses:
+        signs.append((dot(FAKE, 5, "x"), "outside, put at the edge"))
     legend = figure.legend(
         [sign for sign, _ in signs], [word for _, word in signs], loc="lower left", ncols=len(signs), frameon=False,
-        prop=_font(9), bbox_to_anchor=(0.01, 0.0),
+        prop=_font(8.5), bbox_to_anchor=(0.0, 0.0), handlelength=1.6, handletextpad=0.4, columnspacing=1.1,
     )  # fmt: skip
     for text in legend.get_texts():
         text.set(color=INK, parse_math=False)
@@ -181,8 +187,8 @@ def _expect_finite(x: Tensor, name: str) -> None:
         raise ValueError(f"{name}: holds values that are not finite; the run has diverged. Show an earlier round.")
 
 
-def _scatter(ax: Axes, points: Tensor, *, name: str, colour: str, size: float, alpha: float) -> None:
-    """Dots, and crosses at the edge for what lies outside."""
+def _scatter(ax: Axes, points: Tensor, *, name: str, colour: str, size: float, alpha: float) -> bool:
+    """Dots, and crosses at the edge for what lies outside. Returns whether there are crosses."""
     expect_shape(points, "N 2", name=name)
     _expect_finite(points, name)
     x = points.detach().float().cpu()
@@ -193,6 +199,7 @@ def _scatter(ax: Axes, points: Tensor, *, name: str, colour: str, size: float, a
             width = 0.8 if marker == "x" else 0
             across, up = some.T.numpy()
             ax.scatter(across, up, s=s, c=colour, alpha=alpha, marker=marker, linewidths=width, zorder=4)
+    return bool(outside.any())
 
 
 def _panels(
@@ -204,8 +211,8 @@ def _panels(
     across = min(columns, len(titles))
     rows = math.ceil(len(titles) / across)
     gap, head, top, left = 12, 24, (34 if title else 8), 34
-    side = min(300, (800 - room - left - across * gap) // across)
-    width = max(left + across * (side + gap) + room, 420)
+    side = min(440 if across == 1 else 300, (800 - room - left - across * gap) // across)
+    width = left + across * (side + gap) + room
     height = top + rows * (head + side) + 26 + foot
     figure = Sheet(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
     if title:

@@ -12,7 +12,7 @@ DATA = (
     "emojis drawn from an installed font (Noto Color Emoji, SIL Open Font License 1.1), names in English and Chinese "
     "from the package emoji (BSD)"
 )
-FINDER_STEPS = {"quick": 40, "cpu": 6000, "gpu": 6000}
+FINDER_STEPS = {"quick": 40, "cpu": 3000, "gpu": 3000}
 
 
 def emojis_for(profile: str) -> Any:
