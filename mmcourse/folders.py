@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TABLE = "captions.csv"
 COLUMNS = ("file", "caption")
 SPLITS = ("train", "test", "held_out")
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # nothing that starts another program
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # nothing that starts another program
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 UNREAD = (".heic", ".heif", ".avif", ".jxl", ".svg", ".psd", ".raw", ".cr2", ".nef", ".dng", ".eps", ".pdf", ".ico")
 LARGEST_FILE = 100_000_000  # bytes of a picture
@@ -153,7 +153,7 @@ def _read(path: Path, root: Path, limit: int) -> bytes:
             raise _Bad("too large", told, "save it smaller")
         return path.read_bytes()
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        reason = getattr(error, "strerror", None) or type(error).__name__
+        reason = getattr(error, "strerror", None) or "its links lead in a circle"
         raise _Bad("unreadable", f"cannot be opened ({reason})", "check the link or the file's permissions") from error
 
 
@@ -197,7 +197,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         else:
             scaled = grey if low >= 0 and high <= 255 else (grey - low) * 255 / max(high - low, 1e-12)
         return Image.fromarray(scaled.round().astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
+    if image.has_transparency_data:
         drawn = image.convert("RGBA")
         ground = Image.new("RGBA", drawn.size, (*GROUND, 255))
         ground.alpha_composite(drawn)
