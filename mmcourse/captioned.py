@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmcourse import masks
 from mmcourse.augment import CHANGES, Augmented, augment
 from mmcourse.checks import expect_range, expect_shape
 from mmcourse.encoders import ImageTower, TextTower
+from mmcourse.inpainting import Damage, Damaged, drop_text
 from mmcourse.layers import no_grad_copy
 from mmcourse.subwords import Subwords
 from mmcourse.text2image import Discriminator, Generator
@@ -86,7 +88,7 @@ class SpaceConfig(FitConfig):
 
     steps: int = 1600
     batch: int = 96
-    words: int = 1500
+    words: int = 3000
     text_width: int = 128
 
 
@@ -118,6 +120,26 @@ def align_pairs(space: PairSpace, pairs: Pairs, config: SpaceConfig) -> Iterator
 def _two_of(captions: Sequence[str], g: torch.Generator) -> tuple[str, str]:
     order = torch.randperm(len(captions), generator=g)
     return captions[int(order[0])], captions[int(order[-1])]
+
+
+# ---- holes
+
+
+def hole_damage(space: PairSpace, pairs: Pairs, *, batch: int = 16, silent: float = 0.15) -> Damage:
+    """Batches for ``inpainting.fit_hole``: pictures with a hole of any kind or a large square about the middle, and the
+    vectors of their captions; a share ``silent`` of these is left out (zeros)."""
+    vectors = [space.encode(pairs.captions[i]) for i in pairs.seen.tolist()]
+    pictures = pairs.pictures[pairs.seen]
+
+    def sample(rng: torch.Generator, step: int) -> Damaged:
+        at = torch.randint(len(pictures), (batch,), generator=rng)
+        text = torch.stack([_one_of(vectors[int(i)], rng) for i in at])
+        middle = masks.around(0.5 + 0.15 * (torch.rand(batch, 2, generator=rng) - 0.5))
+        large = torch.rand(batch, 1, 1, 1, generator=rng) < 0.5
+        mask = torch.where(large, middle, masks.mixed(batch, rng))
+        return Damaged(pictures[at], mask, drop_text(text, silent, rng))
+
+    return sample
 
 
 # ---- the game
@@ -154,8 +176,8 @@ def _run(steps: int, **more: Any) -> TrainConfig:
 
 #: One entry a profile. ``cpu`` is for at most 300 pictures; ``gpu`` is the shipped model.
 PROFILES = {
-    "quick": Recipe(space=SpaceConfig(steps=60, batch=48, words=400), warm_up=60, config=_run(20, ema=0.9)),
-    "cpu": Recipe(space=SpaceConfig(steps=500, batch=64, words=600), warm_up=900, config=_run(700, batch=16)),
+    "quick": Recipe(space=SpaceConfig(steps=60, batch=48, words=1000), warm_up=60, config=_run(20, ema=0.9)),
+    "cpu": Recipe(space=SpaceConfig(steps=500, batch=64, words=1000), warm_up=900, config=_run(700, batch=16)),
     "gpu": Recipe(
         mapping=320, space=SpaceConfig(steps=4000, batch=96), warm_up=7000, config=_run(3000, batch=24, ema=0.999)
     ),

@@ -30,6 +30,7 @@ NAMES = (
     "emoji_finder",
     "emoji_space",
     "emoji",
+    "emoji_inpainting",
 )
 PLAYED = ("gan", "cgan", "text2image")  # runs of `play`, which can be resumed
 Report = Callable[[str], None]
@@ -66,6 +67,7 @@ def train(
         "emoji_finder": training_pairs.train_finder,
         "emoji_space": training_pairs.train_space,
         "emoji": training_pairs.train_emoji,
+        "emoji_inpainting": training_pairs.train_emoji_inpainting,
     }[name]
     began = time.perf_counter()
     kwargs: dict[str, Any] = {"resume": resume} if name in PLAYED else {}
