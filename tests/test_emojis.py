@@ -131,6 +131,14 @@ def test_66_compositions_are_held_out_and_each_part_is_seen_elsewhere() -> None:
         "green circle",
         "yellow square",
     }
+    assert {caption(c) for c in held if parts[c][0] in ("firefighter", "astronaut")} == {
+        "firefighter: light skin tone",
+        "woman firefighter: medium skin tone",
+        "man firefighter: dark skin tone",
+        "astronaut: medium-light skin tone",
+        "woman astronaut: medium-dark skin tone",
+        "man astronaut: light skin tone",
+    }
     seen = [parts[c] for c in parts.keys() - held]
     for i in (0, 1):
         colours = [p for p in seen if len(p) == 2]
@@ -189,6 +197,10 @@ def test_a_drawing_is_centred_whole_and_laid_on_white() -> None:
     veil = Image.new("RGBA", (64, 64), (0, 0, 0, 128))
     grey = emojis._square(veil, 64, 32).getpixel((16, 16))
     assert grey == (127, 127, 127)
+    stripes = Image.new("RGBA", (128, 128), (255, 255, 255, 255))
+    for column in range(0, 128, 2):
+        stripes.paste((0, 0, 0, 255), (column, 0, column + 1, 128))
+    assert set(emojis._square(stripes, 128, 32).tobytes()) <= set(range(118, 138)), "averaged, not picked"
     dot = Image.new("RGBA", (20, 10), (0, 0, 255, 255))
     y = torch.tensor(list(emojis._square(dot, 136, 32).tobytes())).view(32, 32, 3).float()
     weight = 255 - y[:, :, 0]
@@ -411,6 +423,7 @@ def test_rows_are_picked_and_batches_drawn_with_their_names(whole: Emojis, rng: 
     x, names = whole.batch(64, rng)
     again, same_names = whole.batch(64, torch.Generator().manual_seed(0))
     assert x.shape == (64, 3, 32, 32) and torch.equal(x, again) and names == same_names
+    assert not torch.equal(x, whole.batch(64, rng)[0])
     for row, name in zip(x, names, strict=True):
         language = "en" if name in whole.names["en"] else "zh"
         assert torch.equal(row, whole.pictures[whole.names[language].index(name)])
