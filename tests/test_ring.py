@@ -327,6 +327,42 @@ def test_panels_keep_the_page_and_equal_axes(rng: torch.Generator) -> None:
         assert size[0] == pytest.approx(size[1]) and ax.get_xlim() == ax.get_ylim()
 
 
+def test_signs_at_the_foot_of_rings_are_those_that_were_drawn(rng: torch.Generator) -> None:
+    near, far = torch.zeros(3, 2), torch.tensor([[5.0, 0.5]])
+    for clouds, real, said in (
+        ({"one": near}, None, ["fake", "3 standard deviations"]),
+        ({"one": near}, near, ["real", "fake", "3 standard deviations"]),
+        ({"one": near, "two": far}, near, ["real", "fake", "3 standard deviations", "outside, put at the edge"]),
+        ({"one": near}, far, ["real", "fake", "3 standard deviations", "outside, put at the edge"]),
+    ):
+        figure = plots_ring.rings(clouds, real=real)
+        (legend,) = figure.legends
+        assert [t.get_text() for t in legend.get_texts()] == said
+        figure.draw_without_rendering()
+        box, lowest = legend.get_window_extent(), min(ax.get_tightbbox().y0 for ax in figure.axes)
+        assert min(box.x0, box.y0) >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= lowest
+        assert figure.bbox.x1 - max(ax.get_window_extent().x1 for ax in figure.axes) < 16  # no empty edge
+
+
+def test_signs_of_the_field_name_a_cross_where_there_is_one() -> None:
+    for columns, count in ((1, 1), (2, 2), (3, 6)):
+        figure = plots_ring.field(
+            {str(i): plane([1.0, 0.0], 0.0) for i in range(count)}, real=torch.tensor([[4.0, 0.0]]), columns=columns
+        )
+        (legend,) = figure.legends
+        said = [t.get_text() for t in legend.get_texts()]
+        assert said[:2] == ["real", "fake"] and said[-1] == "outside, put at the edge" and len(said) == 5
+        figure.draw_without_rendering()
+        assert columns == 1 or legend.get_window_extent().x1 <= figure.bbox.x1
+
+    class Still(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return 0 * z[:, :2]
+
+    inside = plots_ring.field({"a": Round(1, {}, Still(), linear([1.0, 0.0], 0.0), Duel(z=2))})
+    assert "outside, put at the edge" not in words(inside)
+
+
 def plane(weight: list[float], bias: float) -> Round:
     class Spread(nn.Module):
         def forward(self, z: torch.Tensor) -> torch.Tensor:
