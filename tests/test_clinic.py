@@ -133,8 +133,52 @@ def test_charts_draw_every_log_on_one_scale_a_row(tmp_path: Any) -> None:
     assert Image.open(tmp_path / "a.png").width <= 800
     quiet = clinic.charts({"calm": calm}, bands=["losses"])
     assert quiet.axes[0].get_yscale() == "linear" and quiet.axes[0].get_ylim()[0] == 0
-    levels = [line.get_ydata()[0] for line in quiet.axes[0].lines]
-    assert levels[-1] == pytest.approx(2 * math.log(2))
+    assert len(quiet.axes[0].lines) == 2  # no game is known, so there is no level
+
+
+def test_the_levels_of_a_d_that_cannot_tell() -> None:
+    """Closed forms: -log(1/2) for each side, hinge's two margins, and least squares' half way between its 0 and 1."""
+    two = math.log(2)
+    for game, d, g in (
+        ("minimax", 2 * two, -two),
+        ("non_saturating", 2 * two, two),
+        ("hinge", 2.0, None),
+        ("least_squares", 0.25, 0.125),
+        ("wasserstein", 0.0, None),
+        ("relativistic", two, two),
+    ):
+        found = clinic.cannot_tell(game)
+        assert found == (pytest.approx(d), None if g is None else pytest.approx(g)), game
+    assert set(clinic.GAMES) == {"minimax", "non_saturating", "hinge", "least_squares", "wasserstein", "relativistic"}
+    assert clinic.cannot_tell("no game") == (None, None)
+
+
+def test_each_panel_of_losses_has_the_levels_of_its_own_game() -> None:
+    logs = {game: Log({"game": game}, made(6).rows) for game in ("non_saturating", "relativistic", "wasserstein")}
+    figure = clinic.charts(logs, bands=["losses", "D's accuracy", "modes"])
+    levels = [[float(line.get_ydata()[0]) for line in ax.lines[2:]] for ax in figure.axes[:3]]
+    assert levels == [pytest.approx([2 * math.log(2), math.log(2)]), pytest.approx([math.log(2)] * 2), [0.0]]
+    assert [[float(line.get_ydata()[0]) for line in ax.lines[1:]] for ax in figure.axes[3:6]] == [[0.5]] * 3
+    assert [len(ax.lines) for ax in figure.axes[6:]] == [1, 1, 1]
+
+
+def test_the_foot_of_the_charts_says_which_row_a_line_belongs_to(tmp_path: Any) -> None:
+    log = Log({"game": "non_saturating"}, made(6).rows)
+    figure = clinic.charts({"one": log}, path=tmp_path / "a.png")
+    assert [t.get_text() for t in figure.texts] == ["losses:", "D's logits:", "D's accuracy:"]
+    said = [[t.get_text() for t in legend.get_texts()] for legend in figure.legends]
+    assert said == [
+        ["of D", "of G", "D that cannot tell", "G, when D cannot tell"],
+        ["D on real", "D on fakes"],
+        ["D that cannot tell"],
+    ]
+    figure.draw_without_rendering()
+    for text, legend in zip(figure.texts, figure.legends, strict=True):
+        box, named = legend.get_window_extent(), text.get_window_extent()
+        assert named.x1 < box.x0 and box.x1 < figure.bbox.x1 and box.y0 > 0
+        assert abs((box.y0 + box.y1) - (named.y0 + named.y1)) < 6
+    ticks = clinic.charts({"one": log}, bands=["losses"]).axes[0].get_yticks()
+    assert list(ticks) == [0.0, 0.5, 1.0, 1.5]
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ print(f"2 ln 2 = {2 * math.log(2):.3f}, ln 2 = {math.log(2):.3f}")
 charts({name: played(settings)[0] for name, settings in two.items()}, bands=["losses"])
 
 # %% [markdown]
-# **Predict.** The dashed line is 2 ln 2. D's loss lies on it in run 1, and below it in run 2. G's loss is lower in run 1.
-# Which run draws all eight Gaussians?
+# **Predict.** The dashed line is 2 ln 2, the dotted one ln 2. In run 1 each loss lies on its line. In run 2 D's lies below
+# its line, and G's mostly above. Which run draws all eight Gaussians?
 
 # %%
 real = ring(2000, runtime.generator(1))
@@ -174,8 +174,9 @@ charts(logs, title="five logs: one healthy, four sick")
 # %% [markdown]
 # Read it row by row.
 #
-# - *Losses.* The wanderer's are the calmest. The other two games have other losses, so no number can be compared between
-#   games. The runaway's D has losses of both signs.
+# - *Losses.* The winner's are the flattest: both are 0. The wanderer's are calm, too: they lie on the levels of a D that
+#   cannot tell. The winner plays the minimax game and the runaway the Wasserstein game, which have other levels. So no
+#   number can be compared between games. The runaway's D has losses of both signs.
 # - *Logits.* They stay small in the healthy run and in the wanderer. The winner's lie far on both sides of 0. The
 #   runaway's drift away together: in the Wasserstein game only their difference matters, and nothing holds it.
 # - *Accuracy.* The winner is always right. Stuck: D is right nearly always, except on the fakes in the mode that G has
@@ -309,7 +310,7 @@ columns = [f"seed {seed}" for seed in range(matrix.shape[1])]
 for name, row in cures.items():
     cured_on = [sum(modes >= 7 for modes in row[:n]) for n in (2, 4, len(row))]
     print(f"{name:22} at least 7 modes on {cured_on[0]} of 2, {cured_on[1]} of 4, {cured_on[2]} of {len(row)} seeds")
-plots.similarity_matrix(matrix, list(cures), columns, low=0, high=MODES, label="modes covered")
+plots.similarity_matrix(matrix, list(cures), columns, low=0, high=MODES, number="g", label="modes covered")
 
 # %% [markdown]
 # Read the rows, not the cells. The last row says *cured* to those who try four seeds, and no longer to those who try eight.
