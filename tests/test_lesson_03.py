@@ -248,6 +248,11 @@ def test_runs_by_seed_are_dots_with_their_median() -> None:
     strokes = [float(line.get_xdata()[0]) for line in lines if line.get_color() == COLOURS[1]]
     assert strokes == [0.3, 0.9]
     assert {"8 8 7", "modes", " untrained 1.0 % ", " real 98.0 % ", "a", "b"} <= set(words(figure))
+    (legend,) = figure.legends
+    signs = {t.get_text(): sign for t, sign in zip(legend.get_texts(), legend.legend_handles, strict=True)}
+    assert [sign.get_marker() for sign in signs.values()] == ["o", "|", "None"]
+    assert list(signs) == ["a seed", "median of the seeds", "from the least to the most"]
+    assert signs["median of the seeds"].get_color() == COLOURS[1]
 
 
 @pytest.mark.parametrize(

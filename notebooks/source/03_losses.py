@@ -288,14 +288,14 @@ assert torch.allclose(same, our_gp(lambda x: 3 * unit(x), *scenes, runtime.gener
 # for fakes: it holds other scenes and other digits.
 
 # %%
-digits = pictures.digits().draw(8, runtime.generator(SEED))[0].expand(-1, 3, -1, -1)  # (8, 3, 32, 32)
+digits = pictures.digits().draw(8, runtime.generator(SEED + 2))[0].expand(-1, 3, -1, -1)  # (8, 3, 32, 32)
 one, other = torch.cat([scenes[0], digits[:4]]), torch.cat([scenes[1], digits[4:]])  # (8, 3, 32, 32) each
-h = runtime.generator(SEED)
+h = runtime.generator(SEED + 2)
 rows = {
     "real": one,
     "stands for fake": other,
     "an epsilon a sample": torch.lerp(other, one, torch.rand(8, 1, 1, 1, generator=h)),
-    "an epsilon a pixel": torch.lerp(other, one, torch.rand(one.shape, generator=h)),
+    "an epsilon a pixel": torch.lerp(other, one, torch.rand(8, 1, 32, 32, generator=h)),
 }
 rough = {name: (b[..., 1:] - b[..., :-1]).abs().mean().item() for name, b in rows.items()}
 print("mean step from a pixel to its neighbour:", {name: round(v, 3) for name, v in rough.items()})
@@ -368,7 +368,7 @@ for name in SETUPS:
 print(f"{'untrained':20} modes [{modes_covered(start)}]  good {floor:.2f};  real points: good {ceiling:.2f}")
 
 # %%
-rings({name: points[name, SEED] for name in SETUPS}, columns=4 if len(SETUPS) == 4 else 3, title="one seed of each")
+rings({name: points[name, SEED] for name in SETUPS}, real=sample, columns=4 if len(SETUPS) == 4 else 3, title="one seed of each")
 
 # %%
 notes = {name: " ".join(map(str, row)) for name, row in modes.items()}
