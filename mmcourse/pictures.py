@@ -85,8 +85,8 @@ def labelled(name: str, split: str = "train", *, offline: bool | None = None, fa
             raise
         print(f"{error} The lesson goes on with scikit-learn's digits.")
         _say_once(
-            f"A shipped model that has learned {FOLDERS[name]} is then compared with another data set, and the distances "
-            f"below say so. To have {FOLDERS[name]}, run once with a network, or put its four files into "
+            f"A shipped model that has learned {FOLDERS[name]} is then compared with another data set, and the "
+            f"distances below say so. To have {FOLDERS[name]}, run once with a network, or put its four files into "
             f"{FOLDERS[name]}/raw under the folder that MMCOURSE_DATA names."
         )
         found = digits(split)

@@ -17,6 +17,7 @@ from mmcourse.pictures import DataMissing, digits, labelled
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing that an earlier test found is remembered."""
+    pictures._say_once.cache_clear()
     pictures._from_torchvision.cache_clear()
     yield
     pictures._from_torchvision.cache_clear()
@@ -104,7 +105,12 @@ def test_without_the_set_the_digits_come_and_say_so(
     monkeypatch.setenv("MMCOURSE_OFFLINE", "1")
     found = labelled("fashion_mnist", "test")
     assert len(found) == 360 and found.title == "scikit-learn's digits (no FashionMNIST here)"
-    assert "FashionMNIST is not on this machine" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "FashionMNIST is not on this machine" in said
+    assert said.count("compared with another data set") == 1 and "FashionMNIST/raw under the folder" in said
+    labelled("fashion_mnist")
+    said = capsys.readouterr().out
+    assert "FashionMNIST is not on this machine" in said and "another data set" not in said  # the advice comes once
     with pytest.raises(DataMissing, match="FashionMNIST is not on this machine"):
         labelled("fashion_mnist", fall_back=False)
     assert digits("test").title == "scikit-learn's digits"  # the plain set keeps its name
