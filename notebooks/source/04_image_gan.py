@@ -51,8 +51,8 @@ for name, row in runtime.results("lessons")["lessons"].get("04_image_gan", {}).i
 data = labelled(DATA)
 a, b = data.pictures(slice(0, 6)), data.pictures(slice(6, 12))  # (6, 1, 32, 32) each
 anywhere = 2 * torch.rand(6, 1, 32, 32, generator=runtime.generator(SEED)) - 1
-words = ["real"] * 6 + ["half way"] * 6 + ["anywhere"] * 6
-plots.grid(torch.cat([a, (a + b) / 2, anywhere]), columns=6, titles=words, title=f"{data.title}: {len(data)} pictures")
+words = [word for word in ("real", "another real", "half way", "anywhere") for _ in range(6)]
+plots.grid(torch.cat([a, b, (a + b) / 2, anywhere]), columns=6, titles=words, title=f"{data.title}: {len(data)} pictures")
 
 # %% [markdown]
 # The middle of two digits is two digits, each half as bright. Real pictures fill a tiny part of this space. G has to send
@@ -182,7 +182,8 @@ print("\n".join(f"{name:16} {tuple(h.shape)}" for name, h in shapes.items()))
 plots.grid(untrained(z.cpu()).detach(), columns=8, title="G before training")
 
 # %% [markdown]
-# It is noise with a structure: the linear layer writes 8x8 small pixels, and each of them becomes a square of 4x4.
+# It is noise with a pattern that comes back every four pixels: each of the 8x8 small pixels that the linear layer writes
+# becomes a square of 4x4, whose sixteen places have weights of their own.
 #
 # Many GANs end in tanh, which keeps pixels between -1 and 1. Ours does not. Most pixels here are black, -1, and there the
 # slope of tanh, 1 - tanh², is 0: a G gone black would hardly learn any more. So D alone keeps the pixels in range
@@ -300,16 +301,16 @@ net = load(FeatureNet, "features")
 few = net.features(labelled(DATA, "test").pictures(slice(N // 3)))  # (n, 64)
 
 
-def measure(G, unit=1.0):
+def measure(G, unit=1.0, name="Frechet"):
     found = net.features(gan.draw(copy.deepcopy(G).eval(), len(few), runtime.generator(3)))
-    return {"Frechet": distances.frechet(few, found) / unit, "coverage": distances.precision_recall(few, found).coverage}
+    return {name: distances.frechet(few, found) / unit, "coverage": distances.precision_recall(few, found).coverage}
 
 
 start = measure(G)
 
 # %%
 unit = start["Frechet"]  # so that both measures fit into one chart
-panel = LivePanel(config.steps, samples=lambda state: state.ema(z), measure=lambda state: measure(state.ema, unit))
+panel = LivePanel(config.steps, samples=lambda state: state.ema(z), measure=lambda state: measure(state.ema, unit, "Frechet / its start"))
 for step in panel(play(G, D, sample, config)):
     pass
 end, raw = measure(step.state.ema), measure(step.state.G)
@@ -317,9 +318,9 @@ print({k: f"{start[k]:.3g} -> {end[k]:.3g}, without averaging {raw[k]:.3g}" for 
 plots.curves({k: panel.logs[k] for k in ("step", "d", "g")}, reference={"D cannot tell": 0.693}, title="without the penalty")
 
 # %% [markdown]
-# Read the curves together. The tall spikes are the penalty of every eighth step; below they are left out. Early G's loss is
-# highest: D tells the two apart before G can answer. Later D's loss rests below the dashed line and G's above it, and
-# neither tells whether the pictures improve. The measures do.
+# Read the curves together. The tall spikes are the penalty of every eighth step; below they are left out. Early both
+# losses peak, G's higher. Later D's loss rests below the dashed line and G's above it, and neither tells whether the
+# pictures improve. The measures do.
 #
 # In the `quick` profile this training was only a taste. From here on we look at the shipped model there, which has learned
 # MNIST. In the other profiles we look at the model that you have just trained.
@@ -455,8 +456,9 @@ plots.grid(rows, columns=10, title="above: fakes; below: the nearest training pi
 #
 # ## What was shown
 #
-# The game of the ring works on pictures. Training improves on its start. The model comes far nearer to real digits than the
-# untrained G and the Gaussian, and it has kept its diversity. The cell below fails if this run says otherwise.
+# The game of the ring works on pictures. Training improves on its start. The model comes far nearer to the set that it has
+# learned than the untrained G and the Gaussian, and it has kept its diversity. The cell below fails if this run says
+# otherwise.
 
 # %%
 assert end["Frechet"] < 0.7 * start["Frechet"] and end["coverage"] > start["coverage"], "this training has not improved"
