@@ -367,9 +367,11 @@ perfect = torch.ones(50)
 print("50 of 50 right: bootstrap", [round(v, 3) for v in bootstrap(perfect)[1:]], " Wilson", [round(v, 3) for v in wilson(50, 50)])
 
 # %% [markdown]
-# For a share the bootstrap and Wilson's formula nearly agree. For a difference of paired results the formula does not
-# apply, and the bootstrap does. Keep pairs together: a digit that is hard to read is hard in both sets, and that part
-# cancels. Resampled apart, the two bring their luck twice, and the interval is wider.
+# Less well? If the interval of the same rows holds 0, this run cannot tell.
+#
+# For a share the bootstrap and Wilson's formula nearly agree. For a difference of paired results Wilson's does
+# not apply. Keep pairs together: a digit that is hard to read is hard in both sets, and that part cancels. Resampled
+# apart, they bring their luck twice: the interval is wider.
 #
 # The last line is a warning. Where all results are equal, resampling can only repeat them, and the bootstrap claims to be
 # certain. Wilson does not.
@@ -427,7 +429,7 @@ plots_measures.table(results, usual, lower_is_better=lower, rule_after=lines, ti
 
 # %%
 rows = torch.stack([x[:9], drawn["G of lesson 04"][:9], drawn["untrained G"][:9]])  # (3, 9, 1, 32, 32)
-plots.caption_sheet(rows.expand(-1, -1, 3, -1, -1), ["real, unseen", "G of lesson 04", "untrained G"], text_width=130, title=test.title)
+plots.caption_sheet(rows.expand(-1, -1, 3, -1, -1), ["real, unseen", "G of lesson 04", "untrained G"], text_width=130, title=f"real: {test.title}; G has learned MNIST")
 
 # %% [markdown]
 # With MNIST the trained generator lies between its floor and its ceiling, far nearer to the ceiling, and not at it. The audit
