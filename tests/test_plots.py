@@ -301,6 +301,10 @@ def test_training_sheet_holds_losses_measures_and_pictures():
     assert shown == [1] * 16 + [0] * 4
     assert {"d", "share", "a run", "step", "loss", "measured"} <= set(words(figure))
     size = figure.get_size_inches().tolist()
+    figure.draw_without_rendering()
+    above, below = figure.axes[1:3]
+    legend, ticks = below.get_legend().get_window_extent(), above.get_window_extent().y0
+    assert ticks - legend.y1 > legend.y0 - below.get_window_extent().y1 > 0  # nearer to the chart that it belongs to
     longer = plots.training_sheet(logs, pictures=x[:2], measured=[{"step": math.nan}])
     assert longer.get_size_inches().tolist() == size
     plots.png(longer)
@@ -320,6 +324,25 @@ def test_similarity_matrix_writes_each_number_in_its_square():
         plots.similarity_matrix(torch.zeros(2, 3), ["a", "b"], ["x", "y"])
     with pytest.raises(ValueError, match="finite"):
         plots.similarity_matrix(torch.full((1, 1), math.nan), ["a"], ["x"])
+
+
+def test_numbers_of_a_matrix_can_be_whole_and_read_on_every_ground():
+    counts = torch.linspace(0, 8, 17)[None]
+    figure = plots.similarity_matrix(counts, ["modes"], [""] * 17, number="g", low=0, high=8)
+    assert not figure.axes[0].texts  # no room for 17 of them
+    figure = plots.similarity_matrix(counts[:, :10], ["modes"], [""] * 10, number="g", low=0, high=8)
+    assert [t.get_text() for t in figure.axes[0].texts] == [f"{v:g}" for v in counts[0, :10].tolist()]
+    image = figure.axes[0].images[0]
+    shades = image.cmap(np.linspace(0, 1, 256))[:, :3]
+
+    def light(rgb):  # relative luminance, WCAG 2
+        return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+    for shade in shades:
+        pair = sorted([light(np.array(matplotlib.colors.to_rgb(plots._ink_on(shade)))), light(shade)])
+        assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5
+    at = [image.cmap(image.norm(v))[:3] for v in counts[0, :10].tolist()]
+    assert [t.get_color() for t in figure.axes[0].texts] == [plots._ink_on(np.array(rgb)) for rgb in at]
 
 
 def test_bars_are_as_long_as_their_shares():

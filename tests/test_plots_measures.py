@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from mmcourse import plots_measures as p
+from mmcourse.plots import png
 
 
 def test_a_value_is_seen_where_it_is_worse_than_real_pictures_are() -> None:
@@ -32,6 +35,14 @@ def test_lines_over_sizes(tmp_path: Path) -> None:
     for wrong, sizes in ((rows, [100]), ({"real": [[1.0], []]}, [1, 2]), ({"real": [[0.0]]}, [1]), ({}, [1])):
         with pytest.raises(ValueError, match="expected"):
             p.against_size(wrong, sizes)
+
+
+def test_numbers_of_intervals_keep_clear_of_the_edge() -> None:
+    figure = p.intervals({"lost by noise, same rows": (0.016, -0.029, 0.06), "blurred": (0.697, 0.666, 0.73)})
+    said = figure.axes[0].texts
+    assert said[0].get_text().strip() == "0.016  [-0.029, 0.060]"
+    drawn = np.asarray(Image.open(io.BytesIO(png(figure))).convert("RGB"))[:, -8:]  # the last eight columns
+    assert len(said) == 2 and (drawn == 255).all()
 
 
 def test_audit_and_intervals_refuse_what_does_not_fit() -> None:
