@@ -179,7 +179,12 @@ PROFILES = {
     "quick": Recipe(space=SpaceConfig(steps=60, batch=48, words=1000), warm_up=60, config=_run(20, ema=0.9)),
     "cpu": Recipe(space=SpaceConfig(steps=500, batch=64, words=1000), warm_up=900, config=_run(700, batch=16)),
     "gpu": Recipe(
-        mapping=320, space=SpaceConfig(steps=4000, batch=96), warm_up=7000, config=_run(3000, batch=24, ema=0.999)
+        mapping=240,
+        truth=60.0,
+        truth_left=1.0,
+        space=SpaceConfig(steps=4000, batch=96),
+        warm_up=9000,
+        config=_run(3000, batch=24, lr=5e-4, ema=0.999),
     ),
 }
 

@@ -40,4 +40,5 @@ def test_demo(tmp_path: Path) -> None:
     assert float(found[1]) == pytest.approx(100 * table["seen"]["model"]["all"], abs=0.05)
     assert float(found[2]) == pytest.approx(100 * table["held_out"]["model"]["all"], abs=0.05)
     assert Image.open(tmp_path / "demo" / "sheet.png").width > 400
+    assert Image.open(tmp_path / "demo" / "emoji.png").width > 400
     assert not list((tmp_path / "demo").glob("*.tmp"))

@@ -1,4 +1,4 @@
-"""`mmcourse demo`: a sheet of prompts, caption accuracy on fresh captions, and a lesson executed."""
+"""`mmcourse demo`: sheets of prompts and emojis, caption accuracy on fresh captions, and a lesson executed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ PROMPTS = (
     "a green square left of a large purple ring",
     "红色的十字在黄色的正方形上面",
     "a yellow circle below a black triangle",  # a held-out composition: no training shows a yellow circle
+)
+EMOJI = (
+    "rainbow",
+    "octopus",
+    "woman firefighter: dark skin tone",
+    "红色圆",
+    "man cook: medium-light skin tone",  # held out: no training shows this man, tone and occupation together
+    "woman astronaut: medium-dark skin tone",  # held out too
 )
 SHEET_SEED, MEASURE_SEED, N = 3, 2026, 500
 
@@ -57,6 +65,7 @@ def run_demo(out: Path, *, lesson: bool = True, say: Callable[[str], None] = pri
         say(f"{name.replace('_', '-')} captions: {', '.join(parts)}")
     say(f"measured {2 * N} captions with the independent judge in {time.perf_counter() - began:.1f} s")
 
+    _draw_emoji(out, columns, say)
     if lesson:
         _run_lesson(out, say)
     seen, held = (100 * table[k]["model"]["all"] for k in ("seen", "held_out"))
@@ -64,6 +73,22 @@ def run_demo(out: Path, *, lesson: bool = True, say: Callable[[str], None] = pri
     return (
         f"demo: all attributes right on {seen:.1f} % of {N} seen and {held:.1f} % of {N} held-out captions; see {where}"
     )
+
+
+def _draw_emoji(out: Path, columns: int, say: Callable[[str], None]) -> None:
+    """A sheet of emojis from their names; no font is needed to draw them."""
+    import torch
+
+    from mmcourse import plots
+    from mmcourse.captioned import PairPainter, PairSpace
+    from mmcourse.checkpoint import load
+    from mmcourse.text2image import Generator
+
+    painter = PairPainter(load(PairSpace, "emoji_space"), load(Generator, "emoji"))
+    asked = [name for name in EMOJI for _ in range(columns)]
+    drawn = painter.draw(asked, torch.Generator().manual_seed(SHEET_SEED)).clamp(-1, 1)
+    plots.caption_sheet(drawn.view(len(EMOJI), columns, *drawn.shape[1:]), list(EMOJI), path=out / "emoji.png")
+    say(f"drew emojis for {len(EMOJI)} names, two of them never seen: {out / 'emoji.png'}")
 
 
 def _run_lesson(out: Path, say: Callable[[str], None]) -> None:
