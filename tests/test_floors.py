@@ -14,7 +14,7 @@ from conftest import ROOT
 
 FLOORS = {
     0: ["checks", "runtime", "text"],
-    1: ["layers", "losses", "masks", "audio", "world", "subwords", "augment"],
+    1: ["layers", "losses", "masks", "audio", "world", "subwords", "augment", "watermark"],
     2: ["data", "sounds", "speech", "pictures", "classical", "emojis", "folders", "train", "fast"],
     3: [
         "encoders",
@@ -30,7 +30,17 @@ FLOORS = {
         "finder",
     ],
     4: ["metrics", "distances", "checkpoint", "plots", "captioned"],
-    5: ["widgets", "plots_ring", "plots_losses", "plots_measures", "plots_sounds", "export", "retrieval"],
+    5: [
+        "widgets",
+        "plots_ring",
+        "plots_losses",
+        "plots_measures",
+        "plots_sounds",
+        "plots_pairs",
+        "export",
+        "retrieval",
+        "own_data",
+    ],
     6: [
         "clinic",
         "painter",
