@@ -272,6 +272,47 @@ def book_rows() -> list[tuple[str, str, str]]:
     ]
 
 
+def emoji_rows() -> list[tuple[str, str, str]]:
+    """Captioned pictures: the shipped model by its card, the cpu profile by its table."""
+    out: list[tuple[str, str, str]] = []
+    small = read("results/emoji_cpu.json")
+    if small:
+        found = small["summary"]
+        for name, words in (("after_warm_up", "after the warm-up"), ("game", "after the game")):
+            told = [
+                f"{split}: English {ends_of(row['en']['r1'])}, Chinese {ends_of(row['zh']['r1'])}"
+                for split, row in (("seen", found[name]["seen"]), ("held out", found[name]["held_out"]))
+            ]
+            spent = found["seconds"]["space and warm-up"] + (found["seconds"]["game"] if name == "game" else 0)
+            what = f"{small['pictures']} emojis, `cpu` profile, {words}: R@1"
+            out.append((what, "; ".join(told), f"{len(small['runs'])} seeds, {spent:.0f} s on 1 thread"))
+    card = read("checkpoints/emoji.json")
+    if card:
+        seen, held = card["figures"]["seen"], card["figures"]["held_out"]
+        told = [
+            f"{split}: English {percent(row['en']['model']['r1'])}, Chinese {percent(row['zh']['model']['r1'])}"
+            for split, row in (("seen", seen), ("held out", held))
+        ]
+        copied = [percent(row["en"]["model"]["near_copies"]["share"]) for row in (seen, held)]
+        how = f"R@5 {percent(seen['en']['model']['r5'])} and {percent(held['en']['model']['r5'])}; no text 0.0 %"
+        out.append((f"{card['pictures']:,} emojis, the shipped model: R@1", "; ".join(told), how))
+        told_copies = f"near-copies of training pictures: {copied[0]} seen, {copied[1]} held out"
+        out.append(("the same", told_copies, f"n = {seen['en']['model']['n']} and {held['en']['model']['n']}"))
+    holes = read("checkpoints/emoji_inpainting.json")
+    if holes:
+        told = []
+        for split, row in (("seen", holes["figures"]["seen"]), ("held out", holes["figures"]["held_out"])):
+            named = [percent(row[k]["r1"]) for k in ("en", "zh", "nothing", "another")]
+            told.append(f"{split}: {named[0]} and {named[1]}, told nothing {named[2]}, told another name {named[3]}")
+        what = "an emoji's middle filled as its name asks (English, Chinese): R@1"
+        out.append((what, "; ".join(told), "a hole of 41 %, by L1 alone"))
+    return out
+
+
+def ends_of(row: dict[str, float]) -> str:
+    return f"{percent(row['median'])} ({percent(row['low'])} to {percent(row['high'])})"
+
+
 def rows() -> list[tuple[str, str, str]]:
     out = first_half()
     for which, title in (("one", "one thing"), ("two", "two things and their relation")):
@@ -334,7 +375,7 @@ def rows() -> list[tuple[str, str, str]]:
         same = "the same gradebook" if large["same_gradebook"] else "another gradebook"
         what = f"{same} after {large['kills']} kills; parent at most {large['parent_highest_mb']:.0f} MB"
         out.append((f"a class of {large['students']:,}", what, f"{large['seconds']['whole'] / 60:.0f} min"))
-    out += repair_rows() + hearing_rows() + book_rows()
+    out += repair_rows() + hearing_rows() + emoji_rows() + book_rows()
     out.append(("everything on a GPU", "not yet measured", ""))
     return out
 
