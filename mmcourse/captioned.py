@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from mmcourse import masks
 from mmcourse.augment import CHANGES, Augmented, augment
 from mmcourse.checks import expect_range, expect_shape
-from mmcourse.encoders import ImageTower, TextTower
+from mmcourse.encoders import SPACE, ImageTower, TextTower
 from mmcourse.inpainting import Damage, Damaged, drop_text
 from mmcourse.layers import no_grad_copy
 from mmcourse.subwords import Subwords
@@ -82,6 +82,57 @@ class PairSpace(nn.Module):
         return torch.cat([self.read(captions[i : i + chunk]) for i in range(0, len(captions), chunk)])
 
 
+class SentenceSpace(nn.Module):
+    """A ``PairSpace`` whose captions are read by a frozen, pretrained sentence encoder; a linear layer above it learns.
+
+    For captions in free words, and where there are too few to learn words from. ``model`` names a model of the package
+    sentence-transformers, ``size`` the numbers that it gives. It is an option, ``pip install 'mmcourse[sentences]'``,
+    and nothing in the course needs it; the first use fetches the model. Vectors of known captions are kept.
+    """
+
+    def __init__(self, *, model: str = "paraphrase-multilingual-MiniLM-L12-v2", size: int = 384, width: int = 32):
+        super().__init__()
+        self.hparams: dict[str, Any] = dict(model=model, size=size, width=width)
+        self.out = nn.Linear(size, SPACE)
+        self.image = ImageTower(width=width)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self._kept: dict[str, Tensor] = {}
+        self._encoder: Any = None
+
+    def read(self, captions: Sequence[str]) -> Tensor:
+        """Captions to unit vectors (B, 64), with gradients to the layer above the encoder.
+
+        Raises ``ValueError`` where the package is missing, or the model gives other than ``size`` numbers.
+        """
+        new = [text for text in dict.fromkeys(captions) if text not in self._kept]
+        if new:
+            found = torch.as_tensor(self._load().encode(new, convert_to_tensor=True)).detach().float().cpu()
+            if found.shape != (len(new), self.hparams["size"]):
+                raise ValueError(
+                    f"SentenceSpace: expected {self.hparams['size']} numbers a caption of {self.hparams['model']}, got "
+                    f"{tuple(found.shape)} for {len(new)}. Give that size."
+                )
+            self._kept |= dict(zip(new, found.clone(), strict=True))
+        return F.normalize(self.out(torch.stack([self._kept[text] for text in captions])), dim=1)
+
+    def _load(self) -> Any:
+        if self._encoder is None:
+            try:
+                from sentence_transformers import SentenceTransformer
+            except ImportError as error:
+                raise ValueError(
+                    "SentenceSpace needs the package sentence-transformers, which is not installed. Install the extra: "
+                    "pip install 'mmcourse[sentences]'. PairSpace needs nothing."
+                ) from error
+            self._encoder = SentenceTransformer(self.hparams["model"], device="cpu").eval()
+        return self._encoder
+
+    @torch.no_grad()
+    def encode(self, captions: Sequence[str], *, chunk: int = 500) -> Tensor:
+        """The same for many captions, in chunks and without gradients."""
+        return torch.cat([self.read(captions[i : i + chunk]) for i in range(0, len(captions), chunk)])
+
+
 @dataclass(frozen=True)
 class SpaceConfig(FitConfig):
     """One run of ``align_pairs``."""
@@ -92,7 +143,7 @@ class SpaceConfig(FitConfig):
     text_width: int = 128
 
 
-def align_pairs(space: PairSpace, pairs: Pairs, config: SpaceConfig) -> Iterator[tuple[int, float]]:
+def align_pairs(space: PairSpace | SentenceSpace, pairs: Pairs, config: SpaceConfig) -> Iterator[tuple[int, float]]:
     """Train both towers by contrast; yields (step, loss).
 
     Each picture comes slightly moved and cut, with two of its captions (the same one twice where there is but one). All
@@ -125,7 +176,7 @@ def _two_of(captions: Sequence[str], g: torch.Generator) -> tuple[str, str]:
 # ---- holes
 
 
-def hole_damage(space: PairSpace, pairs: Pairs, *, batch: int = 16, silent: float = 0.15) -> Damage:
+def hole_damage(space: PairSpace | SentenceSpace, pairs: Pairs, *, batch: int = 16, silent: float = 0.15) -> Damage:
     """Batches for ``inpainting.fit_hole``: pictures with a hole of any kind or a large square about the middle, and the
     vectors of their captions; a share ``silent`` of these is left out (zeros)."""
     vectors = [space.encode(pairs.captions[i]) for i in pairs.seen.tolist()]
@@ -195,7 +246,7 @@ def to_truth(fake: Tensor, batch: Batch) -> Tensor:
 
 
 def prepare(
-    space: PairSpace, pairs: Pairs, recipe: Recipe, *, seed: int = 0
+    space: PairSpace | SentenceSpace, pairs: Pairs, recipe: Recipe, *, seed: int = 0
 ) -> tuple[Generator, Augmented, Sample, Extra, TrainConfig]:
     """All that ``play`` needs: ``G, D, sample, extra, config = prepare(space, pairs, recipe)``. ``space`` is trained
     and stays as it is. ``seed`` sets the first weights, the batches and the run's noise."""
@@ -255,7 +306,7 @@ def warm_up(G: Generator, sample: Sample, recipe: Recipe, *, seed: int = 0) -> I
 class PairPainter:
     """A trained space and generator: captions in, pictures (B, 3, 32, 32) in [-1, 1] out."""
 
-    def __init__(self, space: PairSpace, G: Any):
+    def __init__(self, space: PairSpace | SentenceSpace, G: Any):
         self.space, self.G = space, G
 
     @torch.no_grad()

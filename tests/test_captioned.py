@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -93,6 +95,46 @@ def test_a_space_keeps_its_words_in_its_checkpoint(space: captioned.PairSpace, t
     again = checkpoint.load(captioned.PairSpace, tmp_path / "mine")
     asked = ["a small red circle", "一个大的蓝色的星形", "never seen: ☃"]
     assert torch.equal(again.encode(asked), space.encode(asked))
+
+
+class FakeSentences(torch.nn.Module):
+    """In the place of sentence-transformers' model: 12 numbers a text, from its letters."""
+
+    calls: list[list[str]] = []
+
+    def __init__(self, model: str, device: str):
+        super().__init__()
+        assert (model, device) == ("some-model", "cpu")
+
+    def encode(self, texts: list[str], convert_to_tensor: bool) -> torch.Tensor:
+        self.calls.append(list(texts))
+        return torch.stack([torch.randn(12, generator=torch.Generator().manual_seed(sum(map(ord, t)))) for t in texts])
+
+
+def test_a_pretrained_encoder_stays_frozen_and_its_layer_learns(
+    pairs: captioned.Pairs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=FakeSentences))
+    FakeSentences.calls.clear()
+    torch.manual_seed(0)
+    space = captioned.SentenceSpace(model="some-model", size=12, width=8)
+    before = space.encode(["a small red circle", "b"])
+    torch.testing.assert_close(before.norm(dim=1), torch.ones(2))
+    assert torch.equal(space.encode(["b", "a small red circle"]), before.flip(0)) and len(FakeSentences.calls) == 1
+    losses = [loss for _, loss in captioned.align_pairs(space, pairs, replace(TINY.space, steps=60))]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+    asked = [text for call in FakeSentences.calls for text in call]
+    assert len(asked) == len(set(asked)), "each caption is encoded once"
+    G, _, _, _, _ = captioned.prepare(space, pairs, TINY)
+    assert captioned.PairPainter(space, G).draw(["b"], torch.Generator().manual_seed(0)).shape == (1, 3, 32, 32)
+    checkpoint.save(space, tmp_path / "mine", card={})
+    again = checkpoint.load(captioned.SentenceSpace, tmp_path / "mine")
+    assert torch.equal(again.encode(["b"]), space.encode(["b"]))
+    with pytest.raises(ValueError, match="expected 7 numbers a caption of some-model"):
+        captioned.SentenceSpace(model="some-model", size=7).encode(["b"])
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(ValueError, match=r"pip install 'mmcourse\[sentences\]'"):
+        captioned.SentenceSpace(model="some-model", size=12).encode(["b"])
 
 
 # ---- the game
