@@ -31,7 +31,7 @@ SIZES = (32, 64, 128)
 SPLITS = ("all", "train", "held_out")
 LANGUAGES = ("en", "zh")
 SMALL = 300  # how many emojis the cpu profile learns: emoji_set(limit=SMALL)
-DRAWING = 1  # raised when the way of drawing changes, so that older files in the cache are not read
+DRAWING = 2  # raised when the way of drawing changes, so that older files in the cache are not read
 FONT_SIZES = (109, 160, 128, 136, 96)  # bitmap fonts open at their own size only: 109 is Noto's, 160 Apple's
 INSTALL = "sudo apt install fonts-noto-color-emoji libfribidi0"
 
