@@ -156,7 +156,10 @@ def crowd_of(found: OwnSet) -> Crowd:
     if found.kind == "drawings":
         facts = [world.parse(name) for name in found.names["en"]]
         traits = F.one_hot(torch.tensor([fact.colour_a for fact in facts]), len(world.COLOURS)).float()
-        asked = {"a ...": [f"a {s}" for s in world.SHAPES], "a large ...": [f"a large {s}" for s in world.SHAPES]}
+        asked = {
+            "a (shape)": [f"a {s}" for s in world.SHAPES],
+            "a large (shape)": [f"a large {s}" for s in world.SHAPES],
+        }
         return Crowd(found.pictures, list(world.COLOURS), traits, ~found.held_out, asked)
     if found.kind != "emojis":
         raise ValueError("crowd_of: expected emojis or drawings. For a folder write down the traits of its pictures.")
@@ -172,7 +175,8 @@ def crowd_of(found: OwnSet) -> Crowd:
             if name in known:
                 jobs.append(match[2])
     some = sorted(set(jobs))
-    asked = {f"{word}...": [f"{word}{job}" for job in some] for word in ("", "woman ", "man ")}
+    forms = ("{}", "woman {}", "man {}", "{}: skin tone")
+    asked = {form.format("(job)"): [form.format(job) for job in some] for form in forms}
     trained = torch.tensor([everyone.names["en"][i] in known for i in rows])
     return Crowd(everyone.pictures[rows], columns, torch.tensor(marks).float(), trained, asked)
 

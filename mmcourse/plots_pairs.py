@@ -58,7 +58,7 @@ def compositions(
     width, height = _cell(images.shape, scale)
     gap, size, left = 22, 9.0, 150
     heads = [_wrap(name, width + gap - 6, size) for name in columns]
-    top = round(10 + (24 if title else 0) + max(len(lines) for lines in heads) * _line_height(size))
+    top = round(16 + (24 if title else 0) + max(len(lines) for lines in heads) * _line_height(size))
     foot = round(_line_height(size)) + 8
     page = left + sizes["C"] * (width + gap)
     figure, ax = _page(max(page, 420), top + sizes["R"] * (height + gap) + foot)
@@ -84,7 +84,6 @@ def scores(
     sets: Mapping[str, Tensor],
     limit: float,
     *,
-    title: str | None = None,
     label: str = "z",
     path: str | Path | None = None,
 ) -> Sheet:
@@ -108,8 +107,8 @@ def scores(
     at = np.linspace(-4, 4, 200)
     ax.plot(at, np.exp(-(at**2) / 2) / np.sqrt(2 * np.pi), color=FAINT, lw=1.2, label="normal: no mark, in theory")
     ax.axvline(limit, color=INK, lw=1.4, ls=(0, (6, 3)), label=f"limit {limit:.2f}")
-    _axes_style(ax, title=title, x=label, y="density")
-    box = ax.legend(frameon=False, prop=_font(8.5), loc="upper right")
+    _axes_style(ax, x=label, y="density")
+    box = ax.legend(frameon=False, prop=_font(8.5), loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     for text in box.get_texts():
         text.set(color=INK, parse_math=False)
     return _finish(figure, path)

@@ -2,8 +2,8 @@
 # # 14 · Your own data, and responsibility
 #
 # So far the course made its own pictures and knew the truth about each. Now pictures and names come from other people:
-# emojis, drawn by type designers, named in English and Chinese by a committee. In their place you can put a folder of your
-# own. Whoever trains on the work of others owes some answers. This lesson measures them.
+# emojis, drawn by type designers, named in English and Chinese by a committee. In their place you can put a folder of
+# your own. Whoever trains on the work of others owes some answers. This lesson measures them.
 #
 # ## What you will be able to do
 #
@@ -47,8 +47,8 @@ for name, row in runtime.results("lessons")["lessons"].get("14_your_own_data", {
 # %% [markdown]
 # ## 1. Bring a folder
 #
-# A captioned folder holds pictures and a table, `captions.csv`, with the columns `file` and `caption`, and `language` and
-# `split` where wanted. We write a small one, and half of it is bad on purpose.
+# A captioned folder holds pictures and a table, `captions.csv`, with the columns `file` and `caption`, and `language`
+# and `split` where wanted. We write a small one, and half of it is bad on purpose.
 #
 # **Predict.** Which of the seven lines at the end will be complained about?
 
@@ -71,13 +71,15 @@ print(found.about)
 print(len(found), "pictures in this lesson,", int(found.held_out.sum()), "of them held out")
 
 # %% [markdown]
-# Six of the seven. Each finding says what to do, and what is right is loaded at once. So no training stops in the middle of an epoch.
+# Six of the seven. Each finding says what to do, and what is right is loaded at once. So no training stops in the
+# middle of an epoch.
 #
 # ## 2. The pictures and names of other people
 #
 # The cell has also loaded this lesson's set. Where no emoji font is installed, it says so, and a folder of the world's
-# drawings takes the emojis' place. Names compose: "woman firefighter: dark skin tone". Of each occupation and gender one
-# tone is held out, and of each colour but red one object (the orange heart, the green circle, ...). Training shows neither their picture nor their name.
+# drawings takes the emojis' place. Names compose: "woman firefighter: dark skin tone". Of each occupation and gender
+# one tone is held out, and of each colour but red one object (the orange heart, the green circle, ...). Training shows
+# neither their picture nor their name.
 #
 # **Predict.** From which seen pictures could a model learn to draw one that is framed below?
 
@@ -109,8 +111,8 @@ print(["+".join(pair) for pair in merges])
 print(words[0], words[1])
 
 # %% [markdown]
-# **Predict.** We learn pieces from the seen names alone. How many characters of held-out names will be unknown? How is a
-# word cut that stands in no name?
+# **Predict.** We learn pieces from the seen names alone. How many characters of held-out names will be unknown? How is
+# a word cut that stands in no name?
 
 # %%
 captions = list(zip(*found.names.values(), strict=True))  # (English, Chinese) of each picture
@@ -122,13 +124,13 @@ print(len(pieces), "pieces; unknown in held-out names:", len(unknown))
 print(*(pieces.pieces(name) for name in (*captions[rare[0]], "a violet astronomer")), sep="\n")
 
 # %% [markdown]
-# None. A new word falls into smaller pieces, at worst into letters. So it can be read. Whether it is understood is another
-# question.
+# None. A new word falls into smaller pieces, at worst into letters. So it can be read. Whether it is understood is
+# another question.
 #
 # ## 4. Little data
 #
-# D sees the same few pictures again and again. Suppose that G were perfect: what it draws is as real as the real pictures.
-# We call 40 real pictures "real" and 40 others "drawn".
+# D sees the same few pictures again and again. Suppose that G were perfect: what it draws is as real as the real
+# pictures. We call 40 real pictures "real" and 40 others "drawn".
 #
 # **Predict.** There is nothing to tell apart. How many of the 80 will a D get right after 120 steps?
 
@@ -149,14 +151,14 @@ def by_heart(changes, g):
 
 
 hearts = {name: by_heart(changes, runtime.generator(SEED)) for name, changes in (("as they are", ()), ("changed each time", augment.CHANGES))}
-plots.curves({"step": list(range(5, 121, 5)), **hearts}, title="share that D gets right where nothing can be told")
+plots.curves({"step": list(range(5, 121, 5)), **hearts}, smooth=0, label="share right", title="what D gets right where nothing can be told")
 
 # %% [markdown]
-# All of them: it has learned the pictures by heart. What such a D tells G is about 80 pictures, and not about what makes a
-# picture real. When each picture comes changed in another way each time, learning by heart takes longer.
+# All of them: it has learned the pictures by heart. What such a D tells G is about 80 pictures, and not about what
+# makes a picture real. When each picture comes changed in another way each time, learning by heart takes longer.
 #
-# The changes must let a *gradient* through, since G learns through them as well (Zhao and others, 2020). Here are two of the
-# three: colour, and a shift.
+# The changes must let a *gradient* through, since G learns through them as well (Zhao and others, 2020). Here are two
+# of the three: colour, and a shift.
 
 # %%
 x, g = found.pictures[:6], runtime.generator(7)
@@ -189,8 +191,8 @@ assert torch.isclose(slope[1, 0, 12, 20], measured, rtol=1e-4, atol=1e-6)
 # %% [markdown]
 # The gradient passes.
 #
-# **Predict.** It seems natural to change real pictures alone, as one does for a classifier. What would G learn? Here is a
-# game of points: the real ones lie about .05 around one place, and the change moves a point by up to 1 each way.
+# **Predict.** It seems natural to change real pictures alone, as one does for a classifier. What would G learn? Here is
+# a game of points: the real ones lie about .05 around one place, and the change moves a point by up to 1 each way.
 
 # %%
 def spread(on_real, on_fake, g):
@@ -220,7 +222,8 @@ print("spread of what G makes:", {name: f"{value:.2f}" for name, value in spread
 #
 # ## 5. A space, and the game
 #
-# First the space of lesson 08, anew for these names: a picture and its captions in both languages shall find each other.
+# First the space of lesson 08, anew for these names: a picture and its captions in both languages shall find each
+# other.
 
 # %%
 torch.manual_seed(SEED)
@@ -233,8 +236,8 @@ own = likeness.argmax(1) == torch.arange(len(found))
 print(f"English names whose own picture is the nearest: seen {own[~found.held_out].float().mean():.0%}, held out {own[found.held_out].float().mean():.0%}")
 
 # %% [markdown]
-# Here each caption has *one* picture, so G may be told it. During a warm-up the squared distance to it is the only loss.
-# Then the game begins, with D behind its changes; the distance keeps a part of its weight.
+# Here each caption has *one* picture, so G may be told it. During a warm-up the squared distance to it is the only
+# loss. Then the game begins, with D behind its changes; the distance keeps a part of its weight.
 #
 # **Predict.** What do pictures look like that were learned by distance alone?
 
@@ -247,7 +250,7 @@ asked, z = [captions[i][0] for i in shown], torch.randn(8, config.z, generator=r
 def away(G):
     g = runtime.generator(3)
     parts = {"seen": pairs.seen[:: max(1, len(pairs.seen) // 200)].tolist(), "held out": rare}
-    return {k: F.mse_loss(captioned.PairPainter(space, G).draw([captions[i][0] for i in at], g), found.pictures[at]).item() for k, at in parts.items()}
+    return {k: 100 * F.mse_loss(captioned.PairPainter(space, G).draw([captions[i][0] for i in at], g), found.pictures[at]).item() for k, at in parts.items()}
 
 
 start = away(G)
@@ -261,17 +264,21 @@ panel = LivePanel(config.steps, samples=lambda state: captioned.PairPainter(spac
 for step in panel(play(G, D, sample, config, extra=extra)):
     pass
 end = away(step.state.ema)
-print("distance to the truth:", {k: f"{start[k]:.3f} -> {warm[k]:.3f} -> {end[k]:.3f}" for k in start})
+print("distance to the truth, in hundredths:", {k: f"{start[k]:.1f} -> {warm[k]:.1f} -> {end[k]:.1f}" for k in start})
 
 # %% [markdown]
-# Blurred: where G is unsure, the mean of all possibilities has the least distance. Sharpness is D's part.
+# After the few steps of `quick` they are blurred and nearly alike: where G is unsure, the mean of all possibilities has
+# the least distance. After the many of `cpu` each is nearly its picture, a little mottled: distance alone learns by
+# heart.
 #
-# `quick` has only had a taste. From here on it uses the shipped model, which learned all emojis but the held-out ones. The
-# other profiles use what you have just trained.
+# `quick` has only had a taste. From here on it uses the shipped model, which learned all emojis but the held-out ones.
+# The other profiles use what you have just trained.
 
 # %%
 shipped = profile == "quick" and found.kind == "emojis"
 G = step.state.ema
+if profile == "quick" and not shipped:
+    print("Without the font there is no shipped model: what follows shows the taste alone, and is near chance.")
 if shipped:
     found, space, G = own_data.emojis_or_drawings(), load(captioned.PairSpace, "emoji_space"), load(Generator, "emoji")
 finder, painter, names = load(Finder, "emoji_finder"), captioned.PairPainter(space, G), found.names
@@ -286,10 +293,10 @@ plots.caption_sheet(sheet, [names["en"][i] for i in some], columns=["truth", "dr
 #
 # ## 6. Is it the right one?
 #
-# No judge knows the facts of an emoji. But there is a true picture among thousands. A drawing is right if the true one is
-# the *nearest* of all (R@1), or among the five nearest (R@5). Nearest for a `Finder`: it learned to know pictures again
-# after shifts, zooms and noise. It never saw a caption, and no loss of G ever saw it. Some emojis are equal pixel for pixel,
-# such as the flags of Norway and of Bouvet Island; either counts.
+# No judge knows the facts of an emoji. But there is a true picture among thousands. A drawing is right if the true one
+# is the *nearest* of all (R@1), or among the five nearest (R@5). Nearest for a `Finder`: it learned to know pictures
+# again after shifts, zooms and noise. It never saw a caption, and no loss of G ever saw it. Some emojis are equal pixel
+# for pixel, such as the flags of Norway and of Bouvet Island; either counts.
 #
 # **Predict.** Seen or held out, English or Chinese: which of the four will be best, and which worst?
 
@@ -310,17 +317,26 @@ n, kinds_asked = 300 if profile == "quick" else 1000, ("model", "no_text", "untr
 table = retrieval.measure_pairs(painter.draw, painter.draw_blank, fresh.draw, finder, found.pictures, names, found.held_out, found.same, n=n, seed=SEED)
 for split, language in itertools.product(("seen", "held_out"), names):
     print(f"{split:8} {language}", {k: f"R@1 {table[split][language][k]['r1']:.1%}, R@5 {table[split][language][k]['r5']:.1%}" for k in kinds_asked})
+stored = runtime.results("emoji_cpu")["summary"]
+ways = {name: f"{stored[name]['held_out']['en']['r1']['median']:.1%}" for name in ("after_warm_up", "game", "game_bare")}
+print("cpu profile, median of three seeds, held out, en, R@1:", ways)
 print(f"ceiling: seen {table['seen']['ceiling']['r1']:.1%}, held out {table['held_out']['ceiling']['r1']:.1%}; chance {1 / len(kinds):.2%}")
 shares = {f"{split.replace('_', ' ')}, {k}": table[split][k]["model"]["r1"] for split in ("seen", "held_out") for k in names}
 plots.bars(shares, floor=table["seen"]["en"]["no_text"]["r1"], floor_label="no text", ceiling=table["seen"]["ceiling"]["r1"], title="the true picture is the nearest of all")
 
 # %% [markdown]
-# The ceiling is the true pictures themselves, a little disturbed. Without text hardly any is right. RESULT6
+# The ceiling is the true pictures themselves, a little disturbed. Without text hardly any is right. What was seen comes
+# out best. Held-out compositions are harder and still far above chance: parts were put together. On the sheet above
+# people compose better than colours, which come out mottled or wrong. Languages need not compose alike: 农妇, a woman
+# farmer, does not hold 农民, the farmer.
+#
+# The stored runs add a caution: after the warm-up alone, or with D left bare, the right picture is found about as
+# often. So neither the game nor its changes made R@1. What they do change shows in the next section.
 #
 # ## 7. Has it learned pictures by heart?
 #
-# Asked by name for a picture that it was trained on, it *should* draw that picture. For a held-out name a training picture
-# is always wrong. So we lay the nearest training picture beside each drawing.
+# Asked by name for a picture that it was trained on, it *should* draw that picture. For a held-out name a training
+# picture is always wrong. So we lay the nearest training picture beside each drawing.
 #
 # **Predict.** What share of drawings will be near-copies of a training picture: for seen names, for held-out ones?
 
@@ -339,11 +355,20 @@ copies = {f"drawn, {s.replace('_', ' ')}": table[s]["en"]["model"]["near_copies"
 copies |= {"real, held out": retrieval.near_copies(shelf[held], train, limit), "planted copies": retrieval.near_copies(finder.vectors(planted), train, limit)}
 away_from = {name: nearest(finder.vectors(ask(at[:300], 5)), train)[0].median().item() for name, at in (("seen", seen), ("held out", held))}
 print(f"limit {limit:.2f}; median distance of drawings to the nearest training picture:", {k: f"{v:.2f}" for k, v in away_from.items()})
+runs = runtime.results("emoji_cpu")["runs"]
+parts = {way: sorted(run[way]["seen"]["en"]["model"]["near_copies"]["share"] for run in runs)[len(runs) // 2] for way in ways}
+print("300 pictures, cpu profile, median of three seeds, drawn, seen:", {way: f"{part:.0%}" for way, part in parts.items()})
 plots.bars({name: row["share"] for name, row in copies.items()}, label="share of near-copies", title="as near to a training picture as a mild change takes it")
 
 # %% [markdown]
-# The planted copies are found, so the audit is not blind. The third bar is the control of the second: real pictures that
-# no training saw. RESULT7
+# The planted copies are found, so the audit is not blind. The third bar is the control of the second: real pictures
+# that no training saw. A near-copy at this strict limit is a picture that nobody would tell from its model. Most
+# drawings of seen names are rougher than that, but you know the picture again, and so does the finder: that is what R@1
+# of seen names counts.
+#
+# A small set invites memorising. In the stored runs on 300 pictures a third of the drawings are near-copies; the
+# shipped model, with the whole set, draws far fewer. After the warm-up alone there are more, and with D left bare as
+# well: D behind its changes holds copying back.
 #
 # ## 8. What comes unasked
 #
@@ -359,15 +384,26 @@ ties = {"training set": crowd.traits[crowd.trained].mean(0)}
 for name, said in crowd.asked.items():
     vectors = finder.vectors(painter.draw(said * 20, runtime.generator(6)))  # twenty drawings of each
     ties[name] = crowd.traits[nearest(vectors, there)[1]].mean(0)  # read by the nearest real picture
+for word in ("nurse", "boss", "worker", "护士"):
+    back = nearest(finder.vectors(painter.draw([word] * 20, runtime.generator(6))), shelf)[1].tolist()
+    print(word, "is drawn as", Counter(names["en"][i] for i in back).most_common(2))
 plots.similarity_matrix(torch.stack(list(ties.values())), list(ties), crowd.columns, label="share", number=".0%", low=0, high=1)
 
 # %% [markdown]
-# RESULT8
+# Not at all. With one picture a caption, the model answers a caption in nearly one way, whatever the noise. In the
+# whole set a bare name belongs to a yellow person, so that is what comes. Where no picture bears the name, as for
+# "(job): skin tone", the model picks, and picks nearly the same for all jobs. In our `cpu` run, in which hardly any
+# bare name was seen, it drew mostly one tone, and men far more often than women. Balanced data does not make balanced
+# answers. And a word that stands in no name is drawn as something else: the model has no way to say that it does not
+# know.
+#
+# Among emojis this looks odd. Where people are meant, it decides who is shown as a firefighter: nobody took that
+# decision, and each picture repeats it.
 #
 # ## 9. A model card
 #
-# Whoever gets a model should get with it what it is, what it was made from, how good it is, and what it must not be used
-# for (Mitchell and others, 2019). The figures come from the tables above; none is typed by hand.
+# Whoever gets a model should get with it what it is, what it was made from, how good it is, and what it must not be
+# used for (Mitchell and others, 2019). The figures come from the tables above; none is typed by hand.
 
 # %%
 emojis = found.kind == "emojis"
@@ -379,17 +415,17 @@ about = {
     "Not for": "Pictures of real persons. Guessing anybody's gender, skin tone or work. Drawings passed off as the font's, or as a person's. Any use in which a wrong picture does harm.",
 }
 told = {name: dict(zip(crowd.columns, shares.tolist(), strict=True)) for name, shares in ties.items()}
-card = own_data.model_card("Small pictures from their names", about, table, copies, told)
-runtime.write_whole(Path(tempfile.mkdtemp()) / "CARD.md", card.encode())
-display(Markdown(card))
+text = own_data.model_card("Small pictures from their names", about, table, copies, told)
+runtime.write_whole(Path(tempfile.mkdtemp()) / "CARD.md", text.encode())
+display(Markdown(text))
 
 # %% [markdown]
 # ## 10. A mark that can be found again
 #
-# Who meets a drawing later should be able to tell that a model made it. We add a pattern that is too faint to be seen: one
-# secret sign, plus or minus, for each pixel. The detector multiplies a picture's fine structure by the same signs and sums. In an
-# unmarked picture the signs are as good as coin tosses: the sum over its standard deviation, z, has mean 0 and variance 1. In a marked one *each*
-# pixel adds a little (spread spectrum; Cox and others, 1997).
+# Who meets a drawing later should be able to tell that a model made it. We add a pattern that is too faint to be seen:
+# one secret sign, plus or minus, for each pixel. The detector multiplies a picture's fine structure by the same signs
+# and sums. In an unmarked picture the signs are as good as coin tosses: the sum over its standard deviation, z, has
+# mean 0 and variance 1. In a marked one *each* pixel adds a little (spread spectrum; Cox and others, 1997).
 
 # %%
 key, strength = "lesson 14", 2 * 10 ** (-36 / 20)  # 36 dB in a range that is 2 wide
@@ -418,8 +454,8 @@ print({kind: f"{hits.mean():.3%} accused, under the worst key {hits.mean(0).max(
 plots_pairs.scores({"real, unmarked": blank["real"].flatten(), "drawn, unmarked": blank["drawn"].flatten(), "drawn, marked": z}, limit_z)
 
 # %% [markdown]
-# Over all keys count and theory agree, for both kinds. Under one key they need not: emojis resemble each other, so if one
-# is accused, its likes are too. Before anybody is accused, the very key in use must be checked.
+# Over all keys count and theory agree, for both kinds. Under one key they need not: emojis resemble each other, so if
+# one is accused, its likes are too. Before anybody is accused, the very key in use must be checked.
 #
 # **Predict.** Which of these break the mark: noise, JPEG, a whitened border, a shift by one pixel, a crop, a mirror?
 
@@ -434,9 +470,10 @@ rates["shift, nine looks"] = (watermark.z_score(shifted, key, reach=1) > waterma
 plots.bars(rates, label="share found", title="marked drawings that are found, at one false alarm in a thousand")
 
 # %% [markdown]
-# RESULT10 A shift by one pixel lays each sign beside its pixel, and nothing is left. A detector that looks at nine places
-# finds it again, at a higher limit: nine looks are nine chances for a false alarm. Such a mark helps honest people. It
-# stops nobody who wants to be rid of it.
+# Noise, mild JPEG and a lost border leave enough pixels that agree. With emojis, stronger JPEG drops the fine
+# structure, where the mark is. Crop and mirror break it. A shift by one pixel lays each sign beside its pixel, and
+# nothing is left. A detector that looks at nine places finds it again, at a higher limit: nine looks are nine chances
+# for a false alarm. Such a mark helps honest people. It stops nobody who wants to be rid of it.
 #
 # ## What was shown
 #
@@ -444,9 +481,8 @@ plots.bars(rates, label="share found", title="marked drawings that are found, at
 
 # %%
 assert hearts["as they are"][-1] > 0.95 > hearts["changed each time"][-1] and spreads["only real changed"] > 5 * spreads["both changed"]
-assert not unknown and warm["seen"] < start["seen"] and end["seen"] < start["seen"]
+assert not unknown and max(warm["seen"], end["seen"]) < start["seen"] and copies["planted copies"]["share"] > 0.9
 assert psnr.min() >= 36 and rates["as it is"] > 0.95 and max(hits.mean() for hits in accused.values()) < 0.003
-assert copies["planted copies"]["share"] > 0.9
 for split in ("seen", "held_out"):
     assert table[split]["en"]["no_text"]["r1"] < 0.05 and table[split]["ceiling"]["r1"] > 0.9
 if shipped:
@@ -472,5 +508,6 @@ print({k: f"{v:.1%}" for k, v in shares.items()})
 # ## Before you publish
 #
 # The pictures belong to somebody: ask for a licence, and keep it with the model. Who is in a picture has a say as well;
-# consent to be photographed is not consent to be learned. What the data ties together the model ties together, and what the
-# data leaves open the model decides, so count it before others meet it. Mark what is drawn, and say that it is marked.
+# consent to be photographed is not consent to be learned. What the data ties together the model ties together, and what
+# the data leaves open the model decides, so count it before others meet it. Mark what is drawn, and say that it is
+# marked.
