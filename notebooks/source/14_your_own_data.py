@@ -362,13 +362,14 @@ plots.bars({name: row["share"] for name, row in copies.items()}, label="share of
 
 # %% [markdown]
 # The planted copies are found, so the audit is not blind. The third bar is the control of the second: real pictures
-# that no training saw. A near-copy at this strict limit is a picture that nobody would tell from its model. Most
-# drawings of seen names are rougher than that, but you know the picture again, and so does the finder: that is what R@1
-# of seen names counts.
+# that no training saw. A near-copy at this strict limit is a picture that nobody would tell from its model. The other
+# drawings of seen names are rougher, but you know the picture again, and so does the finder: that is what R@1 of seen
+# names counts.
 #
-# A small set invites memorising. In the stored runs on 300 pictures a third of the drawings are near-copies; the
-# shipped model, with the whole set, draws far fewer. After the warm-up alone there are more, and with D left bare as
-# well: D behind its changes holds copying back.
+# Few pictures invite memorising. In the stored runs on 300 pictures about a third of the drawings of seen names are
+# near-copies. With D left bare, or after the warm-up alone, there are clearly more: D behind its changes holds copying
+# back, though it does not end it. With the whole set the share is not smaller: the shipped model is larger, and was
+# trained for longer.
 #
 # ## 8. What comes unasked
 #
