@@ -368,8 +368,8 @@ plots.bars({name: row["share"] for name, row in copies.items()}, label="share of
 #
 # Few pictures invite memorising. In the stored runs on 300 pictures about a third of the drawings of seen names are
 # near-copies. With D left bare, or after the warm-up alone, there are clearly more: D behind its changes holds copying
-# back, though it does not end it. With the whole set the share is not smaller: the shipped model is larger, and was
-# trained for longer.
+# back, though it does not end it. With the whole set the share is not smaller: the shipped model was held to the truth
+# more strongly, and for longer.
 #
 # ## 8. What comes unasked
 #
