@@ -57,6 +57,10 @@ def book_characters() -> str:
     places = ("book/*.md", "book/live/*.md", "book/live/src/*.mjs", "notebooks/*.ipynb", "exercises/*.ipynb")
     files = [p for place in places for p in sorted(ROOT.glob(place))]
     text = "".join(p.read_text(encoding="utf-8") for p in files)
+    sys.path.insert(0, str(ROOT))
+    from mmcourse.emojis import caption, compositions
+
+    text += "".join(caption(code, "zh") for code in compositions())  # what lesson 14 prints
     han = {c for c in text if "\u3400" <= c <= "\u9fef"}  # not the ends of ranges in patterns
     return "".join(sorted(han | set(characters())))
 
