@@ -227,7 +227,7 @@ def _run(steps: int, **more: Any) -> TrainConfig:
 
 #: One entry a profile. ``cpu`` is for at most 300 pictures; ``gpu`` is the shipped model.
 PROFILES = {
-    "quick": Recipe(space=SpaceConfig(steps=60, batch=48, words=1000), warm_up=60, config=_run(20, ema=0.9)),
+    "quick": Recipe(space=SpaceConfig(steps=60, batch=48, words=1000), warm_up=150, config=_run(20, ema=0.9)),
     "cpu": Recipe(space=SpaceConfig(steps=500, batch=64, words=1000), warm_up=900, config=_run(700, batch=16)),
     "gpu": Recipe(
         mapping=240,

@@ -35,7 +35,7 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
         raise ValueError(f"wilson: expected at least one trial, got {n}.")
     z, p = 1.959964, hits / n
     centre, width = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (centre - width) / (1 + z * z / n), (centre + width) / (1 + z * z / n)
+    return max(0.0, (centre - width) / (1 + z * z / n)), min(1.0, (centre + width) / (1 + z * z / n))
 
 
 def caption_accuracy(judge: Judge, pictures: Tensor, statements: Tensor) -> dict[str, float]:
