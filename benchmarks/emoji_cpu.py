@@ -18,9 +18,8 @@ import torch
 
 from mmcourse import captioned, runtime
 from mmcourse.checkpoint import load, verify
-from mmcourse.course.training_pairs import brief, emojis_for, pairs_of
+from mmcourse.course.training_pairs import brief, emoji_figures, emojis_for, pairs_of
 from mmcourse.finder import Finder
-from mmcourse.retrieval import measure_pairs
 from mmcourse.train import play
 
 
@@ -35,7 +34,6 @@ def one_seed(found: Any, finder: Finder, seed: int) -> dict[str, Any]:
         pass
     space.eval()
     G, D, sample, extra, config = captioned.prepare(space, pairs, recipe, seed=seed)
-    fresh = copy.deepcopy(G)
     for _ in captioned.warm_up(G, sample, recipe, seed=seed):
         pass
     seconds = {"space and warm-up": round(time.perf_counter() - began, 1)}
@@ -47,20 +45,8 @@ def one_seed(found: Any, finder: Finder, seed: int) -> dict[str, Any]:
             pass
         seconds[name], runs[name] = round(step.seconds, 1), step.state.ema
     out: dict[str, Any] = {"seed": seed, "seconds": seconds}
-    untrained = captioned.PairPainter(space, fresh)
     for name, network in runs.items():
-        painter = captioned.PairPainter(space, network)
-        table = measure_pairs(
-            painter.draw,
-            painter.draw_blank,
-            untrained.draw,
-            finder,
-            found.pictures,
-            found.names,
-            found.held_out,
-            found.same,
-            seed=seed,
-        )
+        table = emoji_figures(network, space, finder, found, seed=seed)
         out[name] = table
         print(seed, name, brief(table), seconds, flush=True)
     return out

@@ -17,6 +17,7 @@ from mmcourse.distances import frechet, nearest
 from mmcourse.finder import Finder, disturb
 from mmcourse.metrics import wilson
 
+MANY = 500  # pictures that a Frechet distance needs, half of them on each side
 Draw = Callable[[Sequence[str], torch.Generator], Tensor]
 
 
@@ -76,6 +77,8 @@ def measure_pairs(
     ``draw(captions, g)`` is the model, ``blank`` the same without its text, ``untrained`` the same before training.
     ``ceiling`` is the true pictures themselves, mildly disturbed. ``names`` gives each picture's caption by language.
     Near-copies are counted among the held-out compositions too: there a training picture is always the wrong one.
+    ``frechet`` lays the drawings of every second name beside the real pictures of the others, and ``frechet_floor`` the
+    real pictures in their place, where a split has at least ``MANY``; the two halves share no name.
     """
     g = torch.Generator().manual_seed(seed)
     shelf = finder.vectors(pictures)
@@ -96,11 +99,10 @@ def measure_pairs(
                 told: dict[str, Any] = dict(found_at(vectors, shelf, rows, same))
                 if kind == "model":
                     told |= {"near_copies": near_copies(vectors, shelf[seen], limit)}
-                    if len(rows) > 200:
-                        told["frechet"] = frechet(vectors, shelf[rows])
+                    if len(rows) >= MANY:
+                        told["frechet"] = frechet(vectors[::2], shelf[rows[1::2]])
                 row.setdefault(language, {})[kind] = told
-        if len(rows) > 200:
-            half = torch.randperm(len(seen), generator=g)
-            row["frechet_floor"] = frechet(shelf[seen[half[: len(rows)]]], shelf[rows])
+        if len(rows) >= MANY:
+            row["frechet_floor"] = frechet(shelf[rows[::2]], shelf[rows[1::2]])
         table[split] = row
     return table

@@ -296,7 +296,11 @@ def emoji_rows() -> list[tuple[str, str, str]]:
         copied = [percent(row["en"]["model"]["near_copies"]["share"]) for row in (seen, held)]
         how = f"R@5 {percent(seen['en']['model']['r5'])} and {percent(held['en']['model']['r5'])}; no text 0.0 %"
         out.append((f"{card['pictures']:,} emojis, the shipped model: R@1", "; ".join(told), how))
-        told_copies = f"near-copies of training pictures: {copied[0]} seen, {copied[1]} held out"
+        times = seen["en"]["model"]["frechet"] / seen["frechet_floor"]
+        told_copies = (
+            f"near-copies of training pictures: {copied[0]} seen, {copied[1]} held out; Frechet distance in the "
+        )
+        told_copies += f"finder's features {times:.2f} times its floor"
         out.append(("the same", told_copies, f"n = {seen['en']['model']['n']} and {held['en']['model']['n']}"))
     holes = read("checkpoints/emoji_inpainting.json")
     if holes:

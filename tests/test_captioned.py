@@ -228,6 +228,27 @@ def test_a_planted_copy_is_counted_and_a_fresh_picture_is_not(pairs: captioned.P
     assert other["share"] == 0
 
 
+def test_frechet_halves_share_no_name(pairs: captioned.Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A painter that draws the very pictures gets the floor, and a blind one far more."""
+    monkeypatch.setattr(retrieval, "MANY", 40)
+    torch.manual_seed(0)
+    net = Finder(width=8, features=8)
+    names = {"en": [c[0] for c in pairs.captions]}
+    book = {c: i for i, c in enumerate(names["en"])}
+
+    def perfect(captions: list[str], g: torch.Generator) -> torch.Tensor:
+        return pairs.pictures[[book[c] for c in captions]]
+
+    def blind(captions: list[str], g: torch.Generator) -> torch.Tensor:
+        return pairs.pictures[:1] + 0.01 * torch.randn(len(captions), 3, 32, 32, generator=g)
+
+    rest = (net, pairs.pictures, names, pairs.held_out, torch.arange(len(pairs)))
+    table, other = (retrieval.measure_pairs(one, blind, blind, *rest) for one in (perfect, blind))
+    floor = table["seen"]["frechet_floor"]
+    assert floor > 0 and table["seen"]["en"]["model"]["frechet"] == pytest.approx(floor)
+    assert other["seen"]["en"]["model"]["frechet"] > 2 * floor and "frechet_floor" not in table["held_out"]
+
+
 def test_a_perfect_and_a_blind_painter(pairs: captioned.Pairs) -> None:
     torch.manual_seed(0)
     net = Finder(width=8)

@@ -53,11 +53,12 @@ def train(name: str, out: Path) -> dict[str, Any]:
     return dict(json.loads((out / f"{name}.json").read_text(encoding="utf-8")))
 
 
-def test_all_four_are_trained_one_after_the_other(tmp_path: Path) -> None:
+def test_all_four_are_trained_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finder = train("emoji_finder", tmp_path)
     assert finder["figures"]["mild"]["n"] == 40 and checkpoint.load(Finder, tmp_path / "emoji_finder")
     space = train("emoji_space", tmp_path)
     assert set(space["figures"]) == {"seen", "held_out"} and space["pictures"] == 40
+    monkeypatch.setenv("MMCOURSE_CHECKPOINTS", str(tmp_path))  # its own finder measures it
     card = train("emoji", tmp_path)
     mine = checkpoint.verify(tmp_path / "emoji_space")
     assert card["space"] == mine, "the space beside it is taken, not the shipped one"
@@ -68,6 +69,11 @@ def test_all_four_are_trained_one_after_the_other(tmp_path: Path) -> None:
             assert {k: row[k]["n"] for k in ("model", "no_text", "untrained")} == dict.fromkeys(row, n)
             assert 0 <= row["model"]["near_copies"]["share"] <= 1
     assert checkpoint.load(Generator, tmp_path / "emoji").hparams["width"] == 8
+    weights = checkpoint.verify(tmp_path / "emoji")
+    training.measure_again(tmp_path, "emoji", say=lambda line: None)
+    again = checkpoint.card(tmp_path / "emoji")
+    assert again["figures"] == card["figures"] and "after_warm_up" in card and "after_warm_up" not in again
+    assert checkpoint.verify(tmp_path / "emoji") == weights
     holes = train("emoji_inpainting", tmp_path)
     assert set(holes["figures"]["seen"]) == {"en", "zh", "nothing", "another", "another_found", "unfilled"}
     assert checkpoint.load(Inpainter, tmp_path / "emoji_inpainting").hparams["cond"] == 64

@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
     p = commands.add_parser("measure", help="measure a checkpoint anew and renew its card")
     p.add_argument("folder", type=Path, help="the checkpoint's folder, such as checkpoints/")
-    p.add_argument("name", metavar="NAME", nargs="?", default="text2image", help="or inpainting_text, or hearing")
+    p.add_argument("name", metavar="NAME", nargs="?", default="text2image", help="or inpainting_text, hearing or emoji")
     p.set_defaults(run=_measure)
 
     p = commands.add_parser("export", help="write a model as an ONNX file, or put it onto the book's pages")

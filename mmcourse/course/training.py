@@ -567,7 +567,7 @@ def measure_text2image(space: Any, G: Any, objects: tuple[int, ...], seed: int, 
     return {**figures, "openness": chosen}
 
 
-MEASURED = ("text2image", "inpainting_text", "hearing")  # models that `mmcourse measure` measures anew
+MEASURED = ("text2image", "inpainting_text", "hearing", "emoji")  # models that `mmcourse measure` measures anew
 
 
 def measure_again(folder: Path, name: str = "text2image", say: Report = print) -> Path:
@@ -584,6 +584,10 @@ def measure_again(folder: Path, name: str = "text2image", say: Report = print) -
     from mmcourse.text2image import Generator
 
     expect_one_of(name, MEASURED, name="measure")
+    if name == "emoji":
+        from mmcourse.course.training_pairs import measure_emoji
+
+        return measure_emoji(folder, say)
     path = folder / f"{name}.safetensors"
     card = checkpoint.card(path)
     if card["space"] != checkpoint.verify("space"):

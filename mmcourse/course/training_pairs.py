@@ -103,18 +103,14 @@ def train_emoji(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, d
     """The generator that draws an emoji from its name. The space is the one in ``out``, else the shipped one."""
     import copy
 
-    import torch
-
     from mmcourse import captioned, checkpoint
     from mmcourse.finder import Finder
-    from mmcourse.retrieval import measure_pairs
     from mmcourse.train import play
 
     known: str | Path = out / "emoji_space" if (out / "emoji_space.safetensors").is_file() else "emoji_space"
     space, finder = checkpoint.load(captioned.PairSpace, known), checkpoint.load(Finder, "emoji_finder")
     recipe, found = captioned.PROFILES[profile], emojis_for(profile)
     G, D, sample, extra, config = captioned.prepare(space, pairs_of(found), recipe, seed=seed)
-    fresh = copy.deepcopy(G)
     _, warm = follow("emoji, warm-up", recipe.warm_up, captioned.warm_up(G, sample, recipe, seed=seed), say)
     after = copy.deepcopy(G)
     ticks, state = {max(1, round(config.steps * (i + 1) / 20)) for i in range(20)}, None
@@ -125,26 +121,47 @@ def train_emoji(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, d
             say(f"emoji: step {step.number} of {config.steps}, {shown}, {step.seconds:.0f} s")
     assert state is not None
     figures = {}
-    painter = captioned.PairPainter(space, state.ema)
     for name, network in (("figures", state.ema), ("after_warm_up", after)):
-        drawing = captioned.PairPainter(space, network)
-        figures[name] = measure_pairs(
-            drawing.draw,
-            painter.draw_blank,
-            captioned.PairPainter(space, fresh).draw,
-            finder,
-            found.pictures,
-            found.names,
-            found.held_out,
-            found.same,
-            seed=seed,
-        )
+        figures[name] = emoji_figures(network, space, finder, found, seed=seed)
         say(f"emoji, {name}: {brief(figures[name])}")
     what = "a generator of 32x32 emojis from the 64 numbers of a name"
     card = {"what": what, "data": DATA, "pictures": len(found), "space": checkpoint.verify(known)}
-    torch.set_grad_enabled(True)
     seconds = {"warm_up": warm, "game": round(state.seconds, 1)}
     return state.ema, {**card, "recipe": recipe.describe(), "steps": state.step, "seconds": seconds, **figures}
+
+
+def emoji_figures(G: Any, space: Any, finder: Any, found: Any, *, seed: int = 0) -> dict[str, Any]:
+    """``measure_pairs`` of a generator, beside itself without text and untrained (the first weights of ``seed``)."""
+    import torch
+
+    from mmcourse.captioned import PairPainter
+    from mmcourse.retrieval import measure_pairs
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = type(G)(**G.hparams)
+    fresh.whiten.load_state_dict(G.whiten.state_dict())
+    painter, pictures = PairPainter(space, G), (found.pictures, found.names, found.held_out, found.same)
+    untrained = PairPainter(space, fresh).draw
+    return measure_pairs(painter.draw, painter.draw_blank, untrained, finder, *pictures, seed=seed)
+
+
+def measure_emoji(folder: Path, say: Report) -> Path:
+    """Measure ``folder/emoji`` anew and write its card; what was measured after the warm-up, whose weights are not
+    kept, is taken out. Raises ``CheckpointError`` where it was trained on another space than the shipped one."""
+    from mmcourse import captioned, checkpoint
+    from mmcourse.finder import Finder
+    from mmcourse.text2image import Generator
+
+    path = folder / "emoji.safetensors"
+    card = {k: v for k, v in checkpoint.card(path).items() if k != "after_warm_up"}
+    if card["space"] != checkpoint.verify("emoji_space"):
+        raise checkpoint.CheckpointError(f"{path}: was trained on another space than the shipped one.")
+    G, space = checkpoint.load(Generator, path), checkpoint.load(captioned.PairSpace, "emoji_space")
+    found, finder = emojis_for(card["profile"]), checkpoint.load(Finder, "emoji_finder")
+    figures = emoji_figures(G, space, finder, found, seed=card["seed"])
+    say(f"emoji: {brief(figures)}")
+    return checkpoint.save(G, path, card={**card, "figures": figures})
 
 
 def brief(table: dict[str, Any]) -> str:
