@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmcourse import masks, pictures, world
+from mmcourse import masks, pictures, ranks, world
 from mmcourse.checks import expect_one_of, expect_shape
 from mmcourse.data import LANGUAGES, CaptionPool, Encode
 from mmcourse.layers import SLOPE, ModBlock, Trunk, Whiten, conv, linear, no_grad_copy, upsample_head
@@ -279,15 +279,19 @@ class Discriminator(nn.Module):
 # -------------------------------------------------------------------------------------------------------- the losses
 
 
-def hole_l1(fake: Tensor, real: Tensor, mask: Tensor, *, discount: float = 1.0) -> Tensor:
+def hole_l1(fake: Tensor, real: Tensor, mask: Tensor, *, discount: float = 1.0, shared: bool = False) -> Tensor:
     r"""The mean absolute error over the hole's numbers alone: pictures (B, C, H, W), mask (B, 1, H, W).
 
     With a ``discount`` below 1 a hole pixel counts ``discount``$^d$, d its distance in pixels to what is known: near
     the edge there is one right answer, in the middle there may be many (Yu et al., arXiv 1801.07892, section 3.2). A
-    batch without a hole has no error.
+    batch without a hole has no error. ``shared``: this is one process's share of a batch, and its holes count as they
+    would in the whole (see ``ranks``); every process must then call it.
     """
     weight = mask if discount == 1 else mask * edge_weights(mask, discount)
-    return ((fake - real).abs() * weight).sum() / (weight.sum() * real.shape[1]).clamp(min=1e-6)
+    total = weight.sum()
+    if shared:
+        ranks.average([total])
+    return ((fake - real).abs() * weight).sum() / (total * real.shape[1]).clamp(min=1e-6)
 
 
 def edge_weights(mask: Tensor, discount: float) -> Tensor:
@@ -351,22 +355,27 @@ def fit_hole(G: Inpainter, sample: Damage, config: TrainConfig, *, state: State 
         began, i = time.perf_counter(), state.step
         with whole_step(state):
             state.opt_g.param_groups[0]["lr"] = config.lr_at(i)
-            batch = sample(state.rng, i)
-            z = torch.randn(len(batch.real), config.z, generator=state.rng, device=batch.real.device)
-            loss = hole_l1(G(z, batch.real, batch.mask, batch.text), batch.real, batch.mask)
-            expect_finite(i + 1, l1=loss)
+            whole = sample(state.rng, i)
+            z = ranks.share(torch.randn(len(whole.real), config.z, generator=state.rng, device=whole.real.device))
+            batch = ranks.share(whole)
+            loss = hole_l1(G(z, batch.real, batch.mask, batch.text), batch.real, batch.mask, shared=True)
+            losses = expect_finite(i + 1, l1=loss)
             move(state.opt_g, G, loss)
-            update_ema(state.ema, G, min(config.ema, (i + 1) / (i + 10)))
+            update_ema(state.ema, G, config.ema_at(i))
             state.step += 1
         state.seconds += time.perf_counter() - began
-        yield Step(state.step, state.seconds, {"l1": float(loss.detach())}, state)
+        yield Step(state.step, state.seconds, losses, state)
 
 
-def guided_d(D: Discriminator, batch: Damaged, fake: Tensor, config: TrainConfig) -> Tensor:
-    """D's loss without its penalty: real above fake, above a stranger's surroundings, above a false text."""
+def guided_d(
+    D: Discriminator, batch: Damaged, fake: Tensor, config: TrainConfig, *, stranger: Tensor | None = None
+) -> Tensor:
+    """D's loss without its penalty: real above fake, above a stranger's surroundings, above a false text. A picture's
+    stranger is its neighbour in the batch, unless others are given (B, 3, H, W)."""
     rules = game(config.game)
     real, mask, text = batch.real, batch.mask, batch.text
-    strange = compose(real.roll(1, 0), real, mask)  # this picture's hole, that picture's surroundings
+    other = real.roll(1, 0) if stranger is None else stranger
+    strange = compose(other, real, mask)  # this picture's hole, that picture's surroundings
     seen, made, odd = D.look(torch.cat([real, fake.detach(), strange]), mask.repeat(3, 1, 1, 1)).chunk(3)
     real_logits = D.score(seen, text)
     loss = rules.d(real_logits, D.score(made, text)) + config.mismatch * rules.d(real_logits, D.score(odd, text))
@@ -379,31 +388,31 @@ def _one_step(state: State, sample: Damage, extra: Extra) -> dict[str, float]:
     G, D, config, i = state.G, state.D, state.config, state.step
     for opt in (state.opt_d, state.opt_g):
         opt.param_groups[0]["lr"] = config.lr_at(i)
-    batch = sample(state.rng, i)
+    whole = sample(state.rng, i)
+    z = ranks.share(torch.randn(len(whole.real), config.z, generator=state.rng, device=whole.real.device))
+    batch, stranger = ranks.share(whole), ranks.share(whole.real.roll(1, 0))
     real, mask, text = batch.real, batch.mask, batch.text
-    z = torch.randn(len(real), config.z, generator=state.rng, device=real.device)
     fake = G(z, real, mask, text)
 
-    loss_d = guided_d(D, batch, fake, config)
+    loss_d = guided_d(D, batch, fake, config, stranger=stranger)
     penalty = torch.zeros((), device=real.device)
     if config.gamma and i % config.reg_every == 0:
         both, twice = torch.cat([real, fake.detach()]), mask.repeat(2, 1, 1, 1)
         told = None if text is None else text.repeat(2, 1)
         penalty = config.gamma_at(i) * config.reg_every * gradient_penalty_at(lambda x: D(x, twice, told), both)
-    expect_finite(i + 1, d=loss_d, penalty=penalty)
+    found = expect_finite(i + 1, d=loss_d, penalty=penalty)
     move(state.opt_d, D, loss_d + penalty)
 
     with torch.no_grad():
         real_logits = D(real, mask, text)
     loss_g = game(config.game).g(real_logits, D(fake, mask, text))
     helped = extra(fake, batch, i / config.steps)
-    expect_finite(i + 1, g=loss_g, extra=helped)
+    found |= expect_finite(i + 1, g=loss_g, extra=helped)
     move(state.opt_g, G, loss_g + helped)
 
-    update_ema(state.ema, G, min(config.ema, (i + 1) / (i + 10)))
+    update_ema(state.ema, G, config.ema_at(i))
     state.step += 1
-    shown = {"d": loss_d, "g": loss_g, "penalty": penalty, "extra": helped}
-    return {name: float(value.detach()) for name, value in shown.items()}
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------- damaged pictures
@@ -555,7 +564,7 @@ def terms(recipe: Recipe, tower: nn.Module | None = None) -> Extra:
     picture to its whole caption, early in the run (its weight falls to 0 at ``help_until``)."""
 
     def extra(fake: Tensor, batch: Damaged, progress: float) -> Tensor:
-        loss = recipe.l1 * hole_l1(fake, batch.real, batch.mask, discount=recipe.discount)
+        loss = recipe.l1 * hole_l1(fake, batch.real, batch.mask, discount=recipe.discount, shared=True)
         now = recipe.help * max(0.0, 1 - progress / recipe.help_until)
         if tower is not None and batch.whole is not None and now:
             loss = loss - now * (tower(fake) * batch.whole).sum(1).mean()

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmcourse import ranks
 from mmcourse.checks import expect_shape
 from mmcourse.data import CaptionPool, Encode, vocabulary
 from mmcourse.layers import ModBlock, Trunk, Whiten, conv, linear, no_grad_copy, upsample_head
 from mmcourse.text import Vocabulary
-from mmcourse.train import Batch, Extra, Sample, TrainConfig
+from mmcourse.train import Batch, Extra, Sample, TrainConfig, falling
 
 SPACE = 64
 
@@ -121,20 +122,20 @@ def similarity_help(
     of Mao et al., arXiv 1903.05628, which has no such measure). Its weight falls from ``apart`` to zero likewise.
     """
 
-    def extra(fake: Tensor, batch: Batch, progress: float) -> Tensor:
-        now = weight * max(0.0, 1 - progress / until)
-        keep_apart = apart * max(0.0, 1 - progress / apart_until) if pairs else 0.0
+    def extra(fake: Tensor, batch: Batch, progress: Any) -> Tensor:
+        now = falling(weight, progress, until)
+        keep_apart = falling(apart, progress, apart_until) if pairs else 0.0
         loss = fake.new_zeros(())
-        if batch.cond is None or not (now or keep_apart):
+        if batch.cond is None or (isinstance(progress, float) and not now and not keep_apart):
             return loss
         made = image_tower(fake)  # (B, 64)
-        if now:
-            loss = loss - now * (made * batch.cond).sum(1).mean()
-        if keep_apart:
+        loss = loss - now * (made * batch.cond).sum(1).mean()
+        if pairs:
+            here = ranks.part(pairs, "pairs")
             with torch.no_grad():
                 seen = image_tower(batch.real)
-                wanted = (seen[:pairs] - seen[-pairs:]).norm(dim=1)  # (pairs,)
-            found = ((made[:pairs] - made[-pairs:]).square().sum(1) + 1e-6).sqrt()
+                wanted = (seen[:here] - seen[-here:]).norm(dim=1)  # (pairs,)
+            found = ((made[:here] - made[-here:]).square().sum(1) + 1e-6).sqrt()
             loss = loss + keep_apart * F.relu(wanted - found).mean()
         return loss
 

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmcourse import ranks
 from mmcourse.losses import game, gradient_penalty_at
 
 
@@ -64,6 +65,10 @@ class TrainConfig:
         left = max(0.0, 1 - step / max(1.0, self.calm_until * self.steps))
         return self.gamma * self.calm**left
 
+    def ema_at(self, step: int) -> float:
+        """The averaged generator's decay at a step: short at first, so that it forgets its first weights."""
+        return min(self.ema, (step + 1) / (step + 10))
+
 
 @dataclass(frozen=True)
 class FitConfig:
@@ -91,7 +96,14 @@ class Batch(NamedTuple):
 
 
 Sample = Callable[[torch.Generator, int], Batch]
-Extra = Callable[[Tensor, Batch, float], Tensor]
+Extra = Callable[[Tensor, Batch, Any], Tensor]  # (fake, batch, progress): progress is a number, or a 0-dim tensor
+
+
+def falling(weight: float, progress: Any, until: float) -> Any:
+    """A weight that falls evenly to 0 at ``until`` (share of the run) and stays there. Progress is a number or a 0-dim
+    tensor; so is what comes out."""
+    left = 1 - progress / until
+    return weight * (left.clamp(min=0) if isinstance(left, Tensor) else max(0.0, left))
 
 
 class Diverged(RuntimeError):
@@ -227,8 +239,9 @@ def play(
 
     ``sample(rng, step)`` gives a ``Batch``. ``G(z, cond)`` gives pictures; ``D.look(x)`` gives features and
     ``D.score(features, cond)`` logits. ``extra(fake, batch, progress)`` is added to G's loss; progress runs from 0
-    to 1. Pass ``state`` to go on with a run. Raises ``Diverged`` at the step where a loss stops being finite,
-    before any weight is touched by it.
+    to 1; ``mmcourse.fast``, which plays the same game on a card, gives it as a tensor. Pass ``state`` to go on with a
+    run. Raises ``Diverged`` at the step where a loss stops being finite, before any weight is touched by it. Where
+    ``torchrun`` has started several processes, each plays on its share of every batch (see ``ranks``).
     """
     state = state or State.start(G, D, config)
     while state.step < config.steps:
@@ -244,9 +257,10 @@ def _one_step(state: State, sample: Sample, extra: Extra | None) -> dict[str, fl
     rules = game(config.game)
     for opt in (state.opt_d, state.opt_g):
         opt.param_groups[0]["lr"] = config.lr_at(i)
-    batch = sample(rng, i)
+    whole = sample(rng, i)
+    z = ranks.share(torch.randn(len(whole.real), config.z, generator=rng, device=whole.real.device))
+    batch = ranks.share(whole)  # all of it, unless several processes play
     real, cond = batch.real, batch.cond
-    z = torch.randn(len(real), config.z, generator=rng, device=real.device)
     fake = G(z, cond)
 
     # D's move: real above fake, and a true caption above a false one
@@ -261,7 +275,7 @@ def _one_step(state: State, sample: Sample, extra: Extra | None) -> dict[str, fl
         twice = None if cond is None else torch.cat([cond, cond])
         slope = gradient_penalty_at(lambda x: D.score(D.look(x), twice), both)  # the mean over real and fake
         penalty = config.gamma_at(i) * slope * config.reg_every  # gamma/2 (R1 + R2), for all steps until the next
-    expect_finite(i + 1, d=loss_d, penalty=penalty)
+    found = expect_finite(i + 1, d=loss_d, penalty=penalty)
     move(state.opt_d, D, loss_d + penalty)
 
     # G's move: fake above real, under the D that has just moved
@@ -269,13 +283,12 @@ def _one_step(state: State, sample: Sample, extra: Extra | None) -> dict[str, fl
         real_logits = D.score(D.look(real), cond)
     loss_g = rules.g(real_logits, D.score(D.look(fake), cond))
     helped = torch.zeros((), device=real.device) if extra is None else extra(fake, batch, i / config.steps)
-    expect_finite(i + 1, g=loss_g, extra=helped)
+    found |= expect_finite(i + 1, g=loss_g, extra=helped)
     move(state.opt_g, G, loss_g + helped)
 
-    update_ema(state.ema, G, min(config.ema, (i + 1) / (i + 10)))
+    update_ema(state.ema, G, config.ema_at(i))
     state.step += 1
-    shown = {"d": loss_d, "g": loss_g, "penalty": penalty, "extra": helped}
-    return {name: float(value.detach()) for name, value in shown.items()}
+    return found
 
 
 @contextlib.contextmanager
@@ -302,17 +315,22 @@ def whole_step(state: State) -> Iterator[None]:
         usual(*waiting[0])
 
 
-def expect_finite(step: int, **losses: Tensor) -> None:
-    """Raise ``Diverged`` with all losses by name where one of them is not finite."""
-    values = {k: float(v.detach()) for k, v in losses.items()}
+def expect_finite(step: int, **losses: Tensor) -> dict[str, float]:
+    """The losses by name as numbers. Raises ``Diverged`` where one of them is not finite."""
+    found = torch.stack([v.detach().float() for v in losses.values()])
+    ranks.average([found])
+    values = dict(zip(losses, found.tolist(), strict=True))
     if not all(math.isfinite(v) for v in values.values()):
         raise Diverged(step, values)
+    return values
 
 
 def move(opt: torch.optim.Adam, model: nn.Module, loss: Tensor) -> None:
     """One step of an optimiser down the loss, for the model's parameters alone."""
     parameters = list(model.parameters())
-    for p, slope in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+    slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
+    ranks.average(slopes)
+    for p, slope in zip(parameters, slopes, strict=True):
         p.grad = slope
     opt.step()
     opt.zero_grad(set_to_none=True)

@@ -13,9 +13,9 @@ import pytest
 from conftest import ROOT
 
 FLOORS = {
-    0: ["checks", "runtime", "text"],
+    0: ["checks", "runtime", "text", "ranks"],
     1: ["layers", "losses", "masks", "audio", "world", "subwords", "augment", "watermark"],
-    2: ["data", "sounds", "speech", "pictures", "classical", "emojis", "folders", "train", "fast"],
+    2: ["data", "sounds", "speech", "pictures", "classical", "emojis", "folders", "train"],
     3: [
         "encoders",
         "ring",
@@ -28,6 +28,7 @@ FLOORS = {
         "judge",
         "features",
         "finder",
+        "fast",
     ],
     4: ["metrics", "distances", "checkpoint", "plots", "captioned"],
     5: [
