@@ -22,6 +22,7 @@ from mmcourse.augment import CHANGES, Augmented, augment
 from mmcourse.checks import expect_range, expect_shape
 from mmcourse.encoders import SPACE, ImageTower, TextTower
 from mmcourse.inpainting import Damage, Damaged, drop_text
+from mmcourse.keep import Kept
 from mmcourse.layers import no_grad_copy
 from mmcourse.subwords import Subwords
 from mmcourse.text2image import Discriminator, Generator
@@ -143,8 +144,10 @@ class SpaceConfig(FitConfig):
     text_width: int = 128
 
 
-def align_pairs(space: PairSpace | SentenceSpace, pairs: Pairs, config: SpaceConfig) -> Iterator[tuple[int, float]]:
-    """Train both towers by contrast; yields (step, loss).
+def align_pairs(
+    space: PairSpace | SentenceSpace, pairs: Pairs, config: SpaceConfig, *, kept: Kept | None = None
+) -> Iterator[tuple[int, float]]:
+    """Train both towers by contrast; yields (step, loss). Pass ``kept`` to keep the run, or to go on with one.
 
     Each picture comes slightly moved and cut, with two of its captions (the same one twice where there is but one). All
     three shall find each other among those of the batch: picture and caption, and caption and caption, so that a name
@@ -152,7 +155,7 @@ def align_pairs(space: PairSpace | SentenceSpace, pairs: Pairs, config: SpaceCon
     """
     g = torch.Generator().manual_seed(config.seed)
     opt = torch.optim.AdamW(space.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
-    for step in range(config.steps):
+    for step in (kept or Kept()).steps(config.steps, space=space, opt=opt, g=g):
         opt.param_groups[0]["lr"] = config.lr_at(step)
         rows = pairs.seen[torch.randperm(len(pairs.seen), generator=g)[: config.batch]].tolist()
         said = [_two_of(pairs.captions[i], g) for i in rows]
@@ -286,12 +289,15 @@ def _one_of(vectors: Tensor, rng: torch.Generator) -> Tensor:
     return vectors[int(torch.randint(len(vectors), (1,), generator=rng))]
 
 
-def warm_up(G: Generator, sample: Sample, recipe: Recipe, *, seed: int = 0) -> Iterator[tuple[int, float]]:
-    """Before the game: G learns each caption's picture by the squared distance alone; yields (step, loss)."""
+def warm_up(
+    G: Generator, sample: Sample, recipe: Recipe, *, seed: int = 0, kept: Kept | None = None
+) -> Iterator[tuple[int, float]]:
+    """Before the game: G learns each caption's picture by the squared distance alone; yields (step, loss). Pass
+    ``kept`` to keep the run, or to go on with one."""
     g = torch.Generator().manual_seed(seed)
     fit = FitConfig(steps=recipe.warm_up, lr=2e-3, warm_up=100)
     opt = torch.optim.Adam(G.parameters(), lr=fit.lr, betas=(0.9, 0.99))
-    for step in range(recipe.warm_up):
+    for step in (kept or Kept()).steps(recipe.warm_up, G=G, opt=opt, g=g):
         opt.param_groups[0]["lr"] = fit.lr_at(step)
         batch = sample(g, step)
         assert batch.cond is not None

@@ -86,6 +86,12 @@ def find(name: str | Path) -> Path:
     return path
 
 
+def nearest(name: str, folder: Path | None) -> Path:
+    """The checkpoint of that name in a folder, else the shipped one. Raises ``CheckpointError`` where there is none."""
+    here = None if folder is None else folder / f"{name}.safetensors"
+    return here if here is not None and here.is_file() else find(name)
+
+
 def load(cls: type[Module], name: str | Path) -> Module:
     """Rebuild a network from a checkpoint, in eval mode, on the CPU.
 

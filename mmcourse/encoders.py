@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from mmcourse import world
 from mmcourse.checks import expect_shape
 from mmcourse.data import CaptionBatch
+from mmcourse.keep import Kept
 from mmcourse.layers import Trunk, linear
 from mmcourse.losses import contrastive
 from mmcourse.text import Vocabulary
@@ -124,14 +125,17 @@ def reading(logits: list[Tensor], facts: Tensor) -> Tensor:
     return torch.stack(losses).sum() / (known != world.OPEN).sum()
 
 
-def align(space: Space, sample: Callable[[], CaptionBatch], config: SpaceConfig) -> Iterator[tuple[int, float]]:
+def align(
+    space: Space, sample: Callable[[], CaptionBatch], config: SpaceConfig, *, kept: Kept | None = None
+) -> Iterator[tuple[int, float]]:
     """Train both towers; yields (step, contrastive loss) after every step.
 
     Contrast alone learns which words and things occur and hardly who has which: a bag of words. With ``reading`` above
-    0 the same linear reader must find the facts in the vectors of both towers, which puts them into one order.
+    0 the same linear reader must find the facts in the vectors of both towers, which puts them into one order. Pass
+    ``kept`` to keep the run, or to go on with one.
     """
     opt = torch.optim.AdamW(space.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
-    for step in range(config.steps):
+    for step in (kept or Kept()).steps(config.steps, space=space, opt=opt):
         opt.param_groups[0]["lr"] = config.lr_at(step)
         batch = sample()
         n = len(batch.true)

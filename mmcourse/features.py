@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcourse.checks import expect_shape
+from mmcourse.keep import Kept
 from mmcourse.layers import Trunk, linear
 from mmcourse.pictures import SIDE, Labelled
 
@@ -60,16 +61,24 @@ def disturb(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def feature_steps(
-    sets: list[Labelled], *, steps: int = 4000, batch: int = 64, lr: float = 2e-3, seed: int = 0, width: int = 20
+    sets: list[Labelled],
+    *,
+    steps: int = 4000,
+    batch: int = 64,
+    lr: float = 2e-3,
+    seed: int = 0,
+    width: int = 20,
+    kept: Kept | None = None,
 ) -> Iterator[tuple[int, float, FeatureNet]]:
-    """Train on labelled pictures, an equal share of each set; yields (step, loss, averaged network)."""
+    """Train on labelled pictures, an equal share of each set; yields (step, loss, averaged network).
+    Pass ``kept`` to keep the run, or to go on with one."""
     g = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = FeatureNet(classes=max(len(s.classes) for s in sets), width=width)
     averaged = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995))
     opt = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=1e-2)
-    for step in range(steps):
+    for step in (kept or Kept()).steps(steps, net=net, averaged=averaged, opt=opt, g=g):
         for group in opt.param_groups:
             group["lr"] = lr * min(1.0, (step + 1) / 100) * max(0.02, 1 - step / steps)
         x, labels = (torch.cat(part) for part in zip(*(s.draw(batch // len(sets), g) for s in sets), strict=True))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcourse.checks import expect_shape
+from mmcourse.keep import Kept
 from mmcourse.layers import Trunk, linear
 
 GROUP = 8  # pictures that look alike, beside each other in a batch
@@ -70,9 +71,17 @@ def lookalikes(x: Tensor, *, group: int = GROUP) -> Tensor:
 
 
 def finder_steps(
-    pictures: Tensor, *, steps: int = 3000, groups: int = 16, lr: float = 2e-3, seed: int = 0, width: int = 32
+    pictures: Tensor,
+    *,
+    steps: int = 3000,
+    groups: int = 16,
+    lr: float = 2e-3,
+    seed: int = 0,
+    width: int = 32,
+    kept: Kept | None = None,
 ) -> Iterator[tuple[int, float, Finder]]:
-    """Train on pictures (N, 3, 32, 32); yields (step, loss, network).
+    """Train on pictures (N, 3, 32, 32); yields (step, loss, network). Pass ``kept`` to keep the run, or to go on
+    with one.
 
     A batch holds ``groups`` groups of pictures that look alike; two changed views of each shall find each other among
     all of the batch (the contrastive loss of SimCLR, Chen et al., arXiv 2002.05709, with a fixed temperature of .1).
@@ -83,7 +92,7 @@ def finder_steps(
         net = Finder(width=width)
     near = lookalikes(pictures)
     opt = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=1e-3)
-    for step in range(steps):
+    for step in (kept or Kept()).steps(steps, net=net, opt=opt, g=g):
         for one in opt.param_groups:
             one["lr"] = lr * min(1.0, (step + 1) / 50) * math.sqrt(1 - step / steps)
         rows = torch.unique(near[torch.randint(len(pictures), (groups,), generator=g)])

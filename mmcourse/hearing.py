@@ -20,6 +20,7 @@ from mmcourse import sounds, world
 from mmcourse.audio import FLOOR, LENGTH, MELS, frame_count, log_mel
 from mmcourse.checks import expect_shape
 from mmcourse.data import Encode
+from mmcourse.keep import Kept
 from mmcourse.layers import SLOPE, Trunk, conv, linear
 from mmcourse.losses import contrastive
 from mmcourse.speech import pair
@@ -123,13 +124,13 @@ def shaken(spectra: Tensor, g: torch.Generator, *, shift: int = 2) -> Tensor:
 Loss = Callable[[AudioTower, torch.Generator], Tensor]
 
 
-def fit(tower: nn.Module, loss: Any, config: FitConfig) -> Iterator[tuple[int, float]]:
-    """The loop of this lesson: minimise ``loss(tower, rng)``; yields (step, loss) after every step. Raises
-    ``Diverged`` where the loss is not finite."""
+def fit(tower: nn.Module, loss: Any, config: FitConfig, *, kept: Kept | None = None) -> Iterator[tuple[int, float]]:
+    """The loop of this lesson: minimise ``loss(tower, rng)``; yields (step, loss) after every step. Pass ``kept``
+    to keep the run, or to go on with one. Raises ``Diverged`` where the loss is not finite."""
     opt = torch.optim.AdamW(tower.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
     rng = torch.Generator().manual_seed(config.seed)
     tower.train()
-    for step in range(config.steps):
+    for step in (kept or Kept()).steps(config.steps, tower=tower, opt=opt, rng=rng):
         opt.param_groups[0]["lr"] = config.lr_at(step)
         value = loss(tower, rng)
         expect_finite(step + 1, loss=value)

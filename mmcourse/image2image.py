@@ -7,7 +7,6 @@ conditional adversarial networks" (pix2pix), arXiv 1611.07004, and Zhu et al. (C
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +21,7 @@ from mmcourse import pictures, world
 from mmcourse.checks import expect_one_of, expect_shape
 from mmcourse.layers import SLOPE, ResBlock, conv, upsample_head
 from mmcourse.losses import game, gradient_penalty_at
-from mmcourse.runtime import pick_device
-from mmcourse.train import Batch, Diverged, Extra, Sample, State, Step, TrainConfig, play, update_ema
+from mmcourse.train import Batch, Diverged, Extra, Sample, State, Step, TrainConfig, update_ema
 
 SOURCES = ("world", "photographs")
 TASKS = ("outline", "grey")
@@ -269,9 +267,9 @@ def prepare(
     return G, D, sample, l1_term(recipe.l1), replace(recipe.config, seed=seed)
 
 
-def fit_l1(G: nn.Module, sample: Sample, config: TrainConfig) -> Iterator[Step]:
+def fit_l1(G: nn.Module, sample: Sample, config: TrainConfig, *, state: State | None = None) -> Iterator[Step]:
     """G alone, by L1 and nothing else: no discriminator, no game. Yields a step as ``play`` does."""
-    state = State.start(G, nn.Linear(1, 1), config)  # a state needs some D; nobody asks this one
+    state = state or State.start(G, nn.Linear(1, 1), config)  # a state needs some D; nobody asks this one
     while state.step < config.steps:
         began = time.perf_counter()
         batch = sample(state.rng, state.step)
@@ -448,37 +446,3 @@ class Translators(nn.Module):
 
     def forward(self, z: Tensor | None, cond: Tensor) -> Tensor:
         return self.game(z, cond)
-
-
-def train_outline2picture(profile: str, seed: int, say: Callable[[str], None]) -> tuple[Translators, dict[str, Any]]:
-    """The shipped generators and what their card says: drawings of the world become pictures. "cpu" trains longer than
-    the lesson does. Raises ``ValueError`` on an unknown profile."""
-    expect_one_of(profile, ("quick", "cpu", "gpu"), name="profile")
-    recipe = PROFILES["shipped" if profile == "cpu" else profile]
-    G, D, sample, extra, config = prepare(recipe, seed=seed, device=pick_device() if profile == "gpu" else "cpu")
-    untrained, pair, seconds = measure(G, recipe)["model"], Translators(**G.hparams), 0.0
-    first = copy.deepcopy(G)
-    runs = {
-        "alone": fit_l1(first, sample, replace(config, steps=recipe.alone)),
-        "game": play(G, D, sample, config, extra=extra),
-    }
-    for name, run in runs.items():
-        total = recipe.alone if name == "alone" else config.steps
-        for step in run:
-            if step.number % max(1, total // 6) == 0:
-                shown = ", ".join(f"{k} {v:.2f}" for k, v in step.losses.items())
-                say(f"outline2picture, {name}: step {step.number} of {total}, {shown}, {step.seconds:.0f} s")
-        getattr(pair, name).load_state_dict(step.state.ema.state_dict())
-        seconds += step.seconds
-    figures = {**measure(pair.game, recipe, D=D.cpu()), "alone": measure(pair.alone, recipe)["model"]}
-    say(f"outline2picture: {figures}")
-    card = {
-        "what": "two U-Nets that turn a pencil drawing of the world's scenes (1, 32, 32) into a picture (3, 32, 32): "
-        "one trained by L1 alone, one by L1 and a patch discriminator",
-        "data": "fresh drawings of the world with their outlines, without held-out pairs; tested on other scenes",
-        "recipe": recipe.describe(),
-        "steps": {"alone": recipe.alone, "game": config.steps},
-        "seconds": round(seconds, 3),
-        "figures": {**figures, "untrained": untrained},
-    }
-    return pair, card

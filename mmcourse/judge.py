@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from mmcourse import world
 from mmcourse.checks import expect_shape
+from mmcourse.keep import Kept
 from mmcourse.layers import ResBlock, Trunk, conv, linear
 
 # what is read, in this order: the layout, then shape, colour and size of thing A and of thing B
@@ -99,9 +100,16 @@ def disturb(x: Tensor, g: torch.Generator, *, noise: float = 0.12, blur: float =
 
 
 def judge_steps(
-    *, steps: int = 6000, batch: int = 64, lr: float = 2e-3, seed: int = 0, width: int = 32
+    *,
+    steps: int = 6000,
+    batch: int = 64,
+    lr: float = 2e-3,
+    seed: int = 0,
+    width: int = 32,
+    kept: Kept | None = None,
 ) -> Iterator[tuple[int, float, Judge]]:
-    """Train a judge on fresh drawings without held-out pairs; yields (step, loss, averaged judge)."""
+    """Train a judge on fresh drawings without held-out pairs; yields (step, loss, averaged judge). Pass
+    ``kept`` to keep the run, or to go on with one."""
     g = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # initial weights only
     judge = Judge(width=width)
@@ -109,7 +117,7 @@ def judge_steps(
         judge, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)
     )
     opt = torch.optim.AdamW(judge.parameters(), lr=lr, weight_decay=1e-3)
-    for step in range(steps):
+    for step in (kept or Kept()).steps(steps, judge=judge, averaged=averaged, opt=opt, g=g):
         for group in opt.param_groups:
             group["lr"] = lr * min(1.0, (step + 1) / 100) * max(0.02, 1 - step / steps)
         scenes = world.sample_scenes(batch, g)

@@ -13,7 +13,6 @@ import contextlib
 import copy
 import json
 import math
-import os
 import signal
 import threading
 import time
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmcourse import ranks
+from mmcourse import keep, ranks
 from mmcourse.losses import game, gradient_penalty_at
 
 
@@ -128,7 +127,10 @@ def update_ema(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 @dataclass
 class State:
-    """All that a run needs to go on: both networks, the average, both optimisers, the random source, the step."""
+    """All that a run needs to go on: both networks, the average, both optimisers, the random source, the step.
+
+    ``about`` may say what run this is; a file of another is refused.
+    """
 
     G: nn.Module
     D: Any  # a module with look(x) and score(features, cond)
@@ -139,6 +141,7 @@ class State:
     config: TrainConfig
     step: int = 0
     seconds: float = 0.0
+    about: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def start(cls, G: nn.Module, D: nn.Module, config: TrainConfig) -> State:
@@ -154,36 +157,15 @@ class State:
 
     def save(self, path: str | Path) -> Path:
         """Write the whole state as one safetensors file: to a temporary name first, then renamed."""
-        from safetensors.torch import save_file
-
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        meta = {"step": self.step, "seconds": self.seconds, "config": asdict(self.config)}
-        temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
-        save_file(self._tensors(), temporary, metadata={"mmcourse_state": json.dumps(meta)})
-        temporary.replace(path)
-        return path
+        header = {"step": self.step, "seconds": self.seconds, "config": asdict(self.config), "about": self.about}
+        return keep.write(path, self._tensors(), header)
 
     def load(self, path: str | Path) -> State:
         """Read what ``save`` wrote into this state's networks. Raises ``ValueError`` if the file does not fit."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), "pt") as f:
-                meta = json.loads((f.metadata() or {}).get("mmcourse_state", "null"))
-                found = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
-        except FileNotFoundError:
-            raise ValueError(f"{path}: there is no such file; a run writes one with state.save(path).") from None
-        except (SafetensorError, OSError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path}: not a readable training state ({error}).") from error
-        if meta is None:
-            raise ValueError(f"{path}: not a training state; it was not written by State.save.")
-        was, now = meta["config"], json.loads(json.dumps(asdict(self.config)))
-        changed = sorted(k for k in now if was.get(k) != now[k])
-        if changed:
-            raise ValueError(
-                f"{path}: this run was started with another {', '.join(changed)}; use the same config to go on."
-            )
+        found, header = keep.read(path)
+        if "config" not in header:
+            raise ValueError(f"{path}: is the state of another kind of run; remove it to begin anew.")
+        keep.expect_same(path, header["config"] | header.get("about", {}), asdict(self.config) | self.about)
         own = self._networks()
         for name, value in own.items():
             if name not in found or found[name].shape != value.shape:
@@ -191,29 +173,27 @@ class State:
         with torch.no_grad():
             for name, value in own.items():
                 value.copy_(found[name])
-        for key, opt in (("opt_g", self.opt_g), ("opt_d", self.opt_d)):
-            entries: dict[int, dict[str, Tensor]] = {}
-            for name, value in found.items():
-                if name.startswith(f"{key}."):
-                    _, index, slot = name.split(".")
-                    entries.setdefault(int(index), {})[slot] = value.clone()
-            opt.load_state_dict({"state": entries, "param_groups": opt.state_dict()["param_groups"]})
-        self.rng.set_state(found["rng"])
-        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
+        for key, opt in (("opt_g.", self.opt_g), ("opt_d.", self.opt_d)):
+            keep.set_optimiser(opt, {k.removeprefix(key): v for k, v in found.items() if k.startswith(key)})
+        for key, source in self._sources().items():
+            source.set_state(found[key])
+        self.step, self.seconds = int(header["step"]), float(header["seconds"])
         return self
 
     def _networks(self) -> dict[str, Tensor]:
         parts = {"G": self.G, "D": self.D, "ema": self.ema}
         return {f"{n}.{k}": v for n, m in parts.items() for k, v in m.state_dict().items()}
 
+    def _sources(self) -> dict[str, torch.Generator]:
+        """The random sources: the run's, and D's own where it has one (``augment.Augmented``)."""
+        own = getattr(self.D, "rng", None)
+        return {"rng": self.rng} | ({"rng_d": own} if isinstance(own, torch.Generator) else {})
+
     def _tensors(self) -> dict[str, Tensor]:
-        out = {k: v.detach().clone().contiguous() for k, v in self._networks().items()}
+        out = self._networks()
         for key, opt in (("opt_g", self.opt_g), ("opt_d", self.opt_d)):
-            for index, slots in opt.state_dict()["state"].items():
-                for slot, value in slots.items():
-                    out[f"{key}.{index}.{slot}"] = torch.as_tensor(value).clone()
-        out["rng"] = self.rng.get_state()
-        return out
+            out |= {f"{key}.{k}": v for k, v in keep.optimiser_tensors(opt).items()}
+        return out | {key: source.get_state() for key, source in self._sources().items()}
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def test_doctor_tells_and_notices_damage(
     for word in (
         "torch",
         "device",
+        "emojis",
         "profile",
         "memory",
         "cache",
@@ -79,6 +80,13 @@ def test_doctor_tells_and_notices_damage(
     out = capsys.readouterr().out
     assert "nothing can be graded: user namespaces are forbidden." in out and "but grading cannot" in out
     monkeypatch.setattr(sandbox, "why_not", lambda: None)
+    monkeypatch.setenv("MMCOURSE_EMOJI_FONT", str(tmp_path / "none.ttf"))
+    assert cli.main(["doctor"]) == 0, "lesson 14 runs without a font"
+    assert "none.ttf, where there is no file" in capsys.readouterr().out
+    (tmp_path / "some.ttf").touch()
+    monkeypatch.setenv("MMCOURSE_EMOJI_FONT", str(tmp_path / "some.ttf"))
+    assert cli.main(["doctor"]) == 0
+    assert f"drawn from {tmp_path / 'some.ttf'}" in capsys.readouterr().out
     assert cli.main(["doctor"]) == 0
     assert "you can grade" in capsys.readouterr().out
     for path in (ROOT / "checkpoints").iterdir():
@@ -119,7 +127,7 @@ def test_train_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert cli.main(["train", "inpaintings", "--out", str(tmp_path)]) == 2
     assert "judge, features, gan, cgan, outline2picture, space, text2image" in capsys.readouterr().err
     assert cli.main(["train", "judge", "--resume", "--profile", "quick", "--out", str(tmp_path)]) == 2
-    assert "only gan, cgan, text2image keep a state" in capsys.readouterr().err
+    assert "judge: there is no unfinished run" in capsys.readouterr().err
     (tmp_path / "text2image.state.safetensors").write_bytes(b"half")
     assert cli.main(["train", "text2image", "--profile", "quick", "--out", str(tmp_path)]) == 2
     assert "--resume" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from conftest import ROOT
 
 FLOORS = {
     0: ["checks", "runtime", "text", "ranks"],
-    1: ["layers", "losses", "masks", "audio", "world", "subwords", "augment", "watermark"],
+    1: ["layers", "losses", "masks", "audio", "world", "subwords", "augment", "watermark", "keep"],
     2: ["data", "sounds", "speech", "pictures", "classical", "emojis", "folders", "train"],
     3: [
         "encoders",
@@ -41,6 +41,7 @@ FLOORS = {
         "export",
         "retrieval",
         "own_data",
+        "course.runs",
     ],
     6: [
         "clinic",
@@ -63,7 +64,7 @@ FLOORS = {
         "course.repair",
         "course.live",
     ],
-    8: ["course.report", "course.book"],
+    8: ["course.report", "course.book", "course.training_all"],
     9: ["course.grade"],
     10: ["course.cli"],
 }

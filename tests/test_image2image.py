@@ -327,16 +327,5 @@ def test_the_shipped_generators_do_what_their_card_says() -> None:
     assert card["figures"]["auc"] > 0.8
 
 
-def test_training_the_shipped_model_returns_it_with_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(image2image.PROFILES, "quick", Recipe(width=4, alone=2, config=TINY.config))
-    said: list[str] = []
-    pair, card = image2image.train_outline2picture("quick", 1, said.append)
-    assert card["steps"] == {"alone": 2, "game": 3} and len(said) >= 3 and card["seconds"] > 0
-    assert not torch.equal(pair.alone.stem.weight, pair.game.stem.weight)
-    assert 0 <= card["figures"]["auc"] <= 1 and card["figures"]["untrained"]["l1"] > 0
-    with pytest.raises(ValueError, match="profile"):
-        image2image.train_outline2picture("cpu_two", 0, said.append)
-
-
 def test_photographs_and_the_world_are_there(rng: torch.Generator) -> None:
     assert set(image2image.SOURCES) == {"world", "photographs"} and len(pictures.photographs()) == 6

@@ -136,15 +136,6 @@ def test_the_cpu_profile_trains_what_is_shipped(name: str, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
-def test_a_repairer_keeps_no_state_to_resume_from(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["train", name, "--resume", "--profile", "quick", "--out", str(tmp_path)]) == 2
-    assert f"{name} trains in minutes, start it anew" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", sorted(TABLES))
 def test_a_run_that_diverges_writes_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

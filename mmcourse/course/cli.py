@@ -7,7 +7,6 @@ Importing this module imports no torch, so that `mmcourse --help` answers at onc
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,13 +117,15 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "name",
         metavar="NAME",
-        help="judge, features, gan, cgan, outline2picture, space, text2image, inpainting, "
-        "inpainting_photographs, inpainting_text, hearing or hearing_digits",
+        help="judge, features, gan, cgan, outline2picture, space, text2image, inpainting, inpainting_photographs, "
+        "inpainting_text, hearing, hearing_digits, emoji_finder, emoji_space, emoji, emoji_inpainting; or all, in this "
+        "order: what is finished in --out is skipped, what was begun goes on",
     )
     p.add_argument("--profile", choices=["auto", *PROFILES], default="auto", help="sizes and steps (default auto)")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--out", type=Path, default=Path("runs"), help="folder of the checkpoint (default runs/)")
     p.add_argument("--resume", action="store_true", help="go on with an interrupted run in that folder")
+    p.add_argument("--log", type=Path, metavar="DIR", help="write a TensorBoard log (pip install 'mmcourse[log]')")
     p.set_defaults(run=_train)
 
     p = commands.add_parser("measure", help="measure a checkpoint anew and renew its card")
@@ -271,23 +272,19 @@ def _inpaint(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from mmcourse.course.training import train
     from mmcourse.runtime import pick_profile
 
     profile = pick_profile(args.profile)
-    words = [
-        "mmcourse",
-        "train",
-        args.name,
-        "--profile",
-        profile,
-        "--seed",
-        str(args.seed),
-        "--out",
-        args.out.as_posix(),
-    ]
-    train(args.name, profile=profile, seed=args.seed, out=args.out, resume=args.resume, command=shlex.join(words))
-    return 0
+    if args.name != "all":
+        from mmcourse.course.training import train
+
+        train(args.name, profile=profile, seed=args.seed, out=args.out, resume=args.resume, log=args.log)
+        return 0
+    from mmcourse.course.training_all import summary, train_all
+
+    rows = train_all(profile=profile, seed=args.seed, out=args.out, log=args.log)
+    print("\n".join(summary(rows)))
+    return 1 if any("MISSING" in row.said for row in rows) else 0
 
 
 def _measure(args: argparse.Namespace) -> int:

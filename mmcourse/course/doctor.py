@@ -37,6 +37,7 @@ def report(no_sandbox: str | None) -> tuple[list[str], bool]:
     lines.append(_device())
     lines.append(f"profile     auto means {runtime.pick_profile('auto')} here; set MMCOURSE_PROFILE to choose another")
     lines.append(_memory())
+    lines.append(_emojis())
     lines.append(f"cache       {runtime.cache_dir()} ({_free(runtime.cache_dir())} free)")
     for name in SHIPPED:
         text, good = _checkpoint(name)
@@ -66,6 +67,15 @@ def _device() -> str:
     if torch.cuda.is_available():
         return "device      cpu: a CUDA card is seen, but this build of torch cannot use it; update torch or its driver"
     return "device      cpu: no CUDA card that torch can use; the lessons run smaller, within minutes"
+
+
+def _emojis() -> str:
+    from mmcourse import emojis
+
+    try:
+        return f"emojis      drawn from {emojis.find_font()}; lesson 14 uses them"
+    except emojis.EmojiFontMissing as error:
+        return f"emojis      {error} Without it lesson 14 takes pictures of the world."
 
 
 def _memory() -> str:

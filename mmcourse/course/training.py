@@ -12,7 +12,12 @@ import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from mmcourse.checks import expect_one_of
+
+if TYPE_CHECKING:
+    from mmcourse.course.runs import Runs
 
 NAMES = (
     "judge",
@@ -32,25 +37,46 @@ NAMES = (
     "emoji",
     "emoji_inpainting",
 )
-PLAYED = ("gan", "cgan", "text2image")  # runs of `play`, which can be resumed
+NEEDS = {  # models that a training starts from, beside its data
+    "text2image": ("space",),
+    "inpainting_text": ("space",),
+    "hearing": ("space", "text2image", "inpainting_text"),
+    "emoji": ("emoji_space",),
+    "emoji_inpainting": ("emoji_space",),
+}
+IN_CARD = {"space": "space", "emoji_space": "space", "text2image": "generator", "inpainting_text": "inpainter"}
+SHARED = ("gan", "cgan", "outline2picture", "text2image", "inpainting", "inpainting_photographs", "inpainting_text")
+STEPS = {
+    "judge": {"quick": 60, "cpu": 6000, "gpu": 6000},
+    "features": {"quick": 60, "cpu": 8000, "gpu": 8000},
+}
 Report = Callable[[str], None]
 
 
 def train(
-    name: str, *, profile: str, seed: int, out: Path, resume: bool = False, command: str = "", say: Report = print
+    name: str,
+    *,
+    profile: str,
+    seed: int,
+    out: Path,
+    resume: bool = False,
+    log: Path | None = None,
+    command: str = "",
+    say: Report = print,
 ) -> Path:
     """Train one model and write ``out/NAME.safetensors`` with its card. Returns the path.
 
-    Raises ``ValueError`` on an unknown name, and whatever its training raises.
+    A model that it starts from is taken from ``out`` where one lies there, else the shipped one. What is begun is kept
+    in ``out`` every minute; ``resume`` goes on with it. ``log`` is a folder for TensorBoard. Under torchrun the models
+    of ``SHARED`` are trained by all processes together. Raises ``ValueError`` on an unknown name, or where an
+    unfinished run lies there and nobody asked to go on with it, and whatever its training raises.
     """
-    if name not in NAMES:
-        raise ValueError(f"train: expected one of {', '.join(NAMES)}; got {name!r}.")
-    if resume and name not in PLAYED:
-        raise ValueError(
-            f"train: only {', '.join(PLAYED)} keep a state to resume from; {name} trains in minutes, start it anew."
-        )
+    from mmcourse import __version__, checkpoint, ranks, runtime
     from mmcourse.course import training_pairs
+    from mmcourse.course.runs import Runs, expect_log
+    from mmcourse.train import Diverged
 
+    expect_one_of(name, NAMES, name="train")
     run = {
         "judge": train_judge,
         "features": train_features,
@@ -69,123 +95,166 @@ def train(
         "emoji": training_pairs.train_emoji,
         "emoji_inpainting": training_pairs.train_emoji_inpainting,
     }[name]
-    began = time.perf_counter()
-    kwargs: dict[str, Any] = {"resume": resume} if name in PLAYED else {}
-    module, card = run(profile, seed, out, say, **kwargs)
-    from mmcourse import __version__, checkpoint, runtime
-
+    if log is not None:
+        expect_log()
+    began, made_by = time.perf_counter(), identity(name, profile, seed, out)
+    device = ranks.start(runtime.pick_device() if profile == "gpu" else "cpu")
+    try:
+        if ranks.world() > 1 and name not in SHARED:
+            raise ValueError(
+                f"train: {name} is trained by one process; start it without torchrun. Several processes can train "
+                f"{', '.join(SHARED)}."
+            )
+        runs = Runs(name, out=out, about=made_by, resume=resume, log=log, device=device, say=say)
+        for other in NEEDS.get(name, ()):
+            at = checkpoint.nearest(other, out)
+            runs.say(f"{name}: starts from {at if at.parent == out else f'the {other} of {at.parent}'}")
+        try:
+            module, card = run(profile, seed, runs)
+        except Diverged:
+            runs.forget()  # it would come to the same end again
+            raise
+    finally:
+        ranks.stop()
+    path = out / f"{name}.safetensors"
+    if not runs.first:
+        return path
+    words = ["mmcourse", "train", name, "--profile", profile, "--seed", str(seed), "--out", out.as_posix()]
     card = {
-        "name": name,
+        **made_by,
         **card,
-        "command": command or shlex.join(["mmcourse", "train", name, "--profile", profile, "--seed", str(seed)]),
-        "profile": profile,
-        "seed": seed,
+        "command": command or shlex.join(words),
         "seconds_in_all": round(time.perf_counter() - began, 1),
         "machine": runtime.machine(),
         "mmcourse": __version__,
         "licence": "MIT",
     }
-    path = checkpoint.save(module, out / name, card=card)
+    checkpoint.save(module, path, card=card)
+    runs.forget()
     say(f"wrote {path} and its card {path.with_suffix('.json').name}")
     return path
 
 
-def _ticks(total: int, times: int = 10) -> set[int]:
-    """The steps at which a run prints a line: about ``times`` of them, and the last."""
-    return {max(1, round(total * (i + 1) / times)) for i in range(times)}
+def recipe_of(name: str, profile: str) -> Any:
+    """Sizes and steps of a training: a recipe or config of its chapter, or plain numbers of steps (and width)."""
+    from mmcourse import captioned, cgan, encoders, gan, hearing, image2image, inpainting, text2image
+    from mmcourse.course import training_pairs
+
+    longer = "shipped" if profile == "cpu" else profile  # what is shipped takes more time than a lesson
+    tables: dict[str, tuple[dict[str, Any], str]] = {
+        "judge": (STEPS["judge"], profile),
+        "features": (STEPS["features"], profile),
+        "gan": (gan.PROFILES, profile),
+        "cgan": (cgan.PROFILES, profile),
+        "outline2picture": (image2image.PROFILES, longer),
+        "space": (encoders.PROFILES, profile),
+        "text2image": (text2image.PROFILES, profile),
+        "inpainting": (inpainting.PROFILES, longer),
+        "inpainting_photographs": (inpainting.PHOTOGRAPHS, longer),
+        "inpainting_text": (inpainting.GUIDED, longer),
+        "hearing": (hearing.PROFILES, longer),
+        "hearing_digits": (hearing.SPEECH, longer),
+        "emoji_finder": (training_pairs.FINDER_STEPS, profile),
+        "emoji_space": (captioned.PROFILES, profile),
+        "emoji": (captioned.PROFILES, profile),
+        "emoji_inpainting": (training_pairs.HOLES, profile),
+    }
+    table, key = tables[name]
+    expect_one_of(key, list(table), name="profile")
+    return table[key].space if name == "emoji_space" else table[key]
 
 
-def train_judge(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+def identity(name: str, profile: str, seed: int, out: Path) -> dict[str, Any]:
+    """What makes two trainings the same, as JSON: model, profile, seed, recipe and the digests of the models that it
+    starts from. It stands in the card and in the state of an unfinished run."""
+    from mmcourse import checkpoint
+    from mmcourse.train import describe
+
+    recipe = recipe_of(name, profile)
+    plain = describe(recipe) if dataclasses.is_dataclass(recipe) else recipe
+    plain = {"steps": plain} if isinstance(plain, int) else plain
+    plain = dict(zip(("steps", "width"), plain, strict=True)) if isinstance(plain, tuple) else plain
+    others = {IN_CARD[other]: checkpoint.verify(checkpoint.nearest(other, out)) for other in NEEDS.get(name, ())}
+    return {"name": name, "profile": profile, "seed": seed, "recipe": plain, **others}
+
+
+def train_judge(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
     """The judge that measures captions. It trains on fresh drawings without held-out pairs."""
     from mmcourse.judge import judge_report, judge_steps
+    from mmcourse.keep import Kept
 
-    steps = {"quick": 60, "cpu": 6000, "gpu": 6000}[profile]
-    ticks = _ticks(steps)
-    seconds = _Clock()
-    judge = None
-    for step, loss, newest in judge_steps(steps=steps, seed=seed):
-        judge = newest
-        if step in ticks:
-            say(f"judge: step {step} of {steps}, loss {loss:.4f}, {seconds} s")
-    assert judge is not None
+    steps, kept = recipe_of("judge", profile), Kept()
+    runs.play_out(judge_steps(steps=steps, seed=seed, kept=kept), kept, steps)
+    judge = kept.parts["averaged"].module.eval()
     figures = judge_report(judge, n=10000, seed=seed + 1)
-    say(f"judge: all attributes right on {figures}")
+    runs.say(f"judge: all attributes right on {figures}")
     what = "reads layout, shapes, colours and sizes from a 32x32 picture of the world; no loss ever sees it"
     data = "fresh drawings of the world, slightly blurred and noisy, without held-out pairs"
-    return judge.eval(), {"what": what, "data": data, "steps": steps, "seconds": seconds.now(), "figures": figures}
+    return judge, {"what": what, "data": data, "steps": steps, "seconds": round(kept.seconds, 1), "figures": figures}
 
 
-def train_features(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+def train_features(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
     """The network whose features measure grey pictures. It reads MNIST and scikit-learn's digits.
 
     Raises ``DataMissing`` where MNIST cannot be had.
     """
     from mmcourse.features import feature_steps, label_accuracy
+    from mmcourse.keep import Kept
     from mmcourse.pictures import labelled
 
-    steps = {"quick": 60, "cpu": 8000, "gpu": 8000}[profile]
-    ticks, seconds, net = _ticks(steps), _Clock(), None
+    steps, kept = recipe_of("features", profile), Kept()
     sets = [labelled(name, fall_back=False) for name in ("mnist", "digits")]
-    for step, loss, newest in feature_steps(sets, steps=steps, seed=seed):
-        net = newest.eval()
-        if step in ticks:
-            say(f"features: step {step} of {steps}, loss {loss:.4f}, {seconds} s")
-    assert net is not None
-    figures = {}
+    runs.play_out(feature_steps(sets, steps=steps, seed=seed, kept=kept), kept, steps)
+    net, figures = kept.parts["averaged"].module.eval(), {}
     for name in ("mnist", "digits"):
         held_out = labelled(name, "test")
         figures[name] = {"accuracy": label_accuracy(net, held_out.pictures(), held_out.labels), "n": len(held_out)}
-    say(f"features: read right on test pictures: {figures}")
+    runs.say(f"features: read right on test pictures: {figures}")
     what = "reads a handwritten digit from a grey 32x32 picture; its 64 features measure pictures; no loss ever sees it"
     data = "MNIST (CC BY-SA 3.0) and scikit-learn's digits (CC BY 4.0), training parts, shifted and with noise"
-    return net, {"what": what, "data": data, "steps": steps, "seconds": seconds.now(), "figures": figures}
+    return net, {"what": what, "data": data, "steps": steps, "seconds": round(kept.seconds, 1), "figures": figures}
 
 
-def train_space(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+def train_space(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
     """The space that text and pictures share."""
     import torch
 
     from mmcourse.data import caption_batch, vocabulary
-    from mmcourse.encoders import PROFILES, Space, align, space_report
+    from mmcourse.encoders import Space, align, space_report
+    from mmcourse.keep import Kept
 
-    config, words = PROFILES[profile], vocabulary()
+    config, words = recipe_of("space", profile), vocabulary()
     torch.manual_seed(seed)  # initial weights only
     space = Space(words=len(words))
     g, rng = torch.Generator().manual_seed(seed), random.Random(seed)
-    ticks, seconds = _ticks(config.steps), _Clock()
+    kept = Kept(g=g, rng=rng)
     batches = lambda: caption_batch(config.batch, g, rng, words, leave_out=config.leave_out)  # noqa: E731
-    for step, loss in align(space, batches, config):
-        if step in ticks:
-            say(f"space: step {step} of {config.steps}, loss {loss:.3f}, {seconds} s")
+    runs.play_out(align(space, batches, config, kept=kept), kept, config.steps)
     space.eval()
-    taken = seconds.now()
     figures = space_report(space, words)
-    say(f"space: {figures}")
+    runs.say(f"space: {figures}")
     what = "a text tower and an image tower into 64 numbers; English and Chinese"
     data = "fresh drawings and captions of the world, without held-out pairs"
-    return space, {"what": what, "data": data, "steps": config.steps, "seconds": taken, "figures": figures}
+    card = {"what": what, "data": data, "steps": config.steps}
+    return space, {**card, "seconds": round(kept.seconds, 1), "figures": figures}
 
 
-def train_text2image(
-    profile: str, seed: int, out: Path, say: Report, *, resume: bool = False
-) -> tuple[Any, dict[str, Any]]:
-    """The generator that draws what a sentence says, on the shipped space."""
-
+def train_text2image(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
+    """The generator that draws what a sentence says, on a trained space."""
     from mmcourse import checkpoint
     from mmcourse.encoders import Space
-    from mmcourse.runtime import pick_device
-    from mmcourse.text2image import PROFILES, prepare
+    from mmcourse.text2image import prepare
 
-    recipe = PROFILES[profile]
-    space = checkpoint.load(Space, "space")
-    G, D, sample, extra, config = prepare(space, recipe, seed=seed, device=pick_device() if profile == "gpu" else "cpu")
-    state = _play_out("text2image", G, D, sample, config, out, say, resume=resume, extra=extra)
-    figures = measure_text2image(space, state.ema, recipe.objects, seed, say)
+    recipe = recipe_of("text2image", profile)
+    space = checkpoint.load(Space, checkpoint.nearest("space", runs.out))
+    G, D, sample, extra, config = prepare(space, recipe, seed=seed, device=runs.device)
+    state = play_out_game(G, D, sample, config, runs, extra=extra)
+    if runs.over():
+        return state.ema, {}
+    figures = measure_text2image(space, state.ema, recipe.objects, seed, runs.say)
     card = {
         "what": "a generator of 32x32 pictures from a caption's 64 numbers",
         "data": "the world's drawings and captions, without held-out pairs",
-        "space": checkpoint.verify("space"),
-        "recipe": recipe.describe(),
         "steps": state.step,
         "seconds": round(state.seconds, 1),
         "figures": figures,
@@ -193,135 +262,143 @@ def train_text2image(
     return state.ema, card
 
 
-def _play_out(
-    name: str, G: Any, D: Any, sample: Any, config: Any, out: Path, say: Report, *, resume: bool, extra: Any = None
+def play_out_game(
+    G: Any, D: Any, sample: Any, config: Any, runs: Runs, *, extra: Any = None, part: str = "", label: str = ""
 ) -> Any:
-    """Play a run to its end and give its state. An interrupted one is kept in ``out/NAME.state.safetensors``."""
+    """Play a game to its end and give its state."""
     from mmcourse.train import State, play
 
     state = State.start(G, D, config)
-    saved = out / f"{name}.state.safetensors"
-    if resume:
-        state.load(saved)
-        say(f"{name}: goes on after step {state.step} of {config.steps}")
-    elif saved.exists():
-        raise ValueError(f"{saved}: an unfinished run lies there. Go on with --resume, or remove the file.")
-    ticks, stored = _ticks(config.steps, 20), time.monotonic()
-    try:
-        for step in play(G, D, sample, config, state=state, extra=extra):
-            if step.number in ticks:
-                shown = ", ".join(f"{k} {v:.2f}" for k, v in step.losses.items())
-                say(f"{name}: step {step.number} of {config.steps}, {shown}, {step.seconds:.0f} s")
-            if time.monotonic() - stored > 60:
-                state.save(saved)
-                stored = time.monotonic()
-    except KeyboardInterrupt:
-        state.save(saved)
-        say(f"{name}: stopped after step {state.step}; go on with --resume")
-        raise
-    saved.unlink(missing_ok=True)
+    run = play(G, D, sample, config, state=state, extra=extra)
+    runs.play_out(run, state, config.steps, part=part, label=label, sample=sample)
     return state
 
 
-def train_gan(profile: str, seed: int, out: Path, say: Report, *, resume: bool = False) -> tuple[Any, dict[str, Any]]:
+def train_gan(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
     """The image GAN of lesson 04, on MNIST. Raises ``DataMissing`` where MNIST cannot be had."""
     import torch
 
     from mmcourse import gan
     from mmcourse.pictures import labelled
-    from mmcourse.runtime import pick_device
 
-    recipe, data = gan.PROFILES[profile], labelled("mnist", fall_back=False)
-    G, D, sample, config = gan.prepare(data, recipe, seed=seed, device=pick_device() if profile == "gpu" else "cpu")
-    state = _play_out("gan", G, D, sample, config, out, say, resume=resume)
+    recipe, data = recipe_of("gan", profile), labelled("mnist", fall_back=False)
+    G, D, sample, config = gan.prepare(data, recipe, seed=seed, device=runs.device)
+    state = play_out_game(G, D, sample, config, runs)
+    if runs.over():
+        return state.ema, {}
     drawn = gan.draw(state.ema, 10000, torch.Generator().manual_seed(seed + 1))
-    figures = measure_grey(drawn, None, say)
+    figures = measure_grey(drawn, None, runs.say)
     what = "a generator of 32x32 pictures of handwritten digits from 64 numbers of noise"
-    card = {"what": what, "data": "MNIST, training part (CC BY-SA 3.0)", "recipe": recipe.describe()}
-    return state.ema, {**card, "steps": state.step, "seconds": round(state.seconds, 1), "figures": figures}
+    card = {"what": what, "data": "MNIST, training part (CC BY-SA 3.0)", "steps": state.step}
+    return state.ema, {**card, "seconds": round(state.seconds, 1), "figures": figures}
 
 
-def train_cgan(profile: str, seed: int, out: Path, say: Report, *, resume: bool = False) -> tuple[Any, dict[str, Any]]:
+def train_cgan(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
     """The class-conditional GAN of lesson 06, on MNIST. Raises ``DataMissing`` where MNIST cannot be had."""
     import torch
 
     from mmcourse import cgan
     from mmcourse.pictures import labelled
-    from mmcourse.runtime import pick_device
 
-    recipe, data = cgan.PROFILES[profile], labelled("mnist", fall_back=False)
-    G, D, sample, config = cgan.prepare(data, recipe, seed=seed, device=pick_device() if profile == "gpu" else "cpu")
-    state = _play_out("cgan", G, D, sample, config, out, say, resume=resume)
+    recipe, data = recipe_of("cgan", profile), labelled("mnist", fall_back=False)
+    G, D, sample, config = cgan.prepare(data, recipe, seed=seed, device=runs.device)
+    state = play_out_game(G, D, sample, config, runs)
+    if runs.over():
+        return state.ema, {}
     labels = torch.arange(10000) % 10
     drawn = cgan.draw(state.ema, labels, torch.Generator().manual_seed(seed + 1))
-    figures = measure_grey(drawn, labels, say)
+    figures = measure_grey(drawn, labels, runs.say)
     what = "a generator of 32x32 pictures of a handwritten digit from its class and 64 numbers of noise"
-    card = {"what": what, "data": "MNIST, training part (CC BY-SA 3.0)", "recipe": recipe.describe()}
-    return state.ema, {**card, "steps": state.step, "seconds": round(state.seconds, 1), "figures": figures}
+    card = {"what": what, "data": "MNIST, training part (CC BY-SA 3.0)", "steps": state.step}
+    return state.ema, {**card, "seconds": round(state.seconds, 1), "figures": figures}
 
 
-def train_outline2picture(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
-    """The two U-Nets of lesson 07 that turn a drawing into a picture."""
-    from mmcourse.image2image import train_outline2picture
-
-    return train_outline2picture(profile, seed, say)
-
-
-def play_out_repair(recipe: Any, parts: Any, name: str, say: Report) -> tuple[Any, Any, Any, float]:
-    """Play both runs of a repair: by L1 alone, then the game. Gives both averaged networks, D and the seconds."""
+def train_outline2picture(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
+    """The two U-Nets of lesson 07 that turn a drawing into a picture: by L1 alone, and by L1 and a discriminator. "cpu"
+    trains longer than the lesson does."""
     import copy
 
+    from torch import nn
+
+    from mmcourse.image2image import Translators, fit_l1, measure, prepare
+    from mmcourse.train import State
+
+    recipe = recipe_of("outline2picture", profile)
+    G, D, sample, extra, config = prepare(recipe, seed=seed, device=runs.device)
+    untrained = measure(G, recipe)["model"] if runs.first else {}
+    alone = State.start(copy.deepcopy(G), nn.Linear(1, 1), dataclasses.replace(config, steps=recipe.alone))
+    run, label = fit_l1(alone.G, sample, alone.config, state=alone), "outline2picture, alone"
+    runs.play_out(run, alone, recipe.alone, part="alone", label=label, sample=sample)
+    game = play_out_game(G, D, sample, config, runs, extra=extra, label="outline2picture, game")
+    pair = Translators(**G.hparams)
+    pair.alone.load_state_dict(alone.ema.state_dict())
+    pair.game.load_state_dict(game.ema.state_dict())
+    if runs.over():
+        return pair, {}
+    figures = {**measure(pair.game, recipe, D=D.cpu()), "alone": measure(pair.alone, recipe)["model"]}
+    runs.say(f"outline2picture: {figures}")
+    card = {
+        "what": "two U-Nets that turn a pencil drawing of the world's scenes (1, 32, 32) into a picture (3, 32, 32): "
+        "one trained by L1 alone, one by L1 and a patch discriminator",
+        "data": "fresh drawings of the world with their outlines, without held-out pairs; tested on other scenes",
+        "steps": {"alone": recipe.alone, "game": config.steps},
+        "seconds": round(alone.seconds + game.seconds, 3),
+        "figures": {**figures, "untrained": untrained},
+    }
+    return pair, card
+
+
+def play_out_repair(
+    recipe: Any, parts: Any, name: str, say: Report, *, runs: Runs | None = None
+) -> tuple[Any, Any, Any, float]:
+    """Play both runs of a repair: by L1 alone, then the game. Gives both averaged networks, D and the seconds."""
+    from torch import nn
+
+    from mmcourse.course.runs import Runs
     from mmcourse.inpainting import fit_hole, play_repair
+    from mmcourse.train import State
 
-    G, D, sample, extra, config = parts
-    first = dataclasses.replace(recipe.alone, seed=config.seed)
-    kept, seconds = None, 0.0
-    for run, total in ((fit_hole(G, sample, first), first.steps), (None, config.steps)):
-        ticks = _ticks(total)
-        for step in run or play_repair(G, D, sample, config, extra=extra):
-            if step.number in ticks:
-                shown = ", ".join(f"{k} {v:.2f}" for k, v in step.losses.items())
-                say(f"{name}: step {step.number} of {total}, {shown}, {step.seconds:.0f} s")
-        seconds += step.seconds
-        kept = kept or copy.deepcopy(step.state.ema)
-    return kept, step.state.ema, D, seconds
+    runs, (G, D, sample, extra, config) = runs or Runs(name, say=say), parts
+    alone = State.start(G, nn.Linear(1, 1), dataclasses.replace(recipe.alone, seed=config.seed))
+    run = fit_hole(G, sample, alone.config, state=alone)
+    runs.play_out(run, alone, alone.config.steps, part="alone", sample=sample)
+    game = State.start(G, D, config)
+    run = play_repair(G, D, sample, config, extra=extra, state=game)
+    runs.play_out(run, game, config.steps, sample=sample)
+    return alone.ema, game.ema, D, alone.seconds + game.seconds
 
 
-def train_inpainting(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+def train_inpainting(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
     """The inpainters of lesson 10 for the world's pictures: by L1 alone, and by L1 and a discriminator."""
-    from mmcourse import inpainting
-
-    recipe = inpainting.PROFILES["shipped" if profile == "cpu" else profile]
-    return _train_repairers(recipe, "inpainting", profile, seed, say)
+    return _train_repairers("inpainting", profile, seed, runs)
 
 
-def train_inpainting_photographs(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+def train_inpainting_photographs(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
     """The same for photographs, as tiles."""
-    from mmcourse import inpainting
-
-    recipe = inpainting.PHOTOGRAPHS["shipped" if profile == "cpu" else profile]
-    return _train_repairers(recipe, "inpainting_photographs", profile, seed, say)
+    return _train_repairers("inpainting_photographs", profile, seed, runs)
 
 
-def _train_repairers(recipe: Any, name: str, profile: str, seed: int, say: Report) -> tuple[Any, dict[str, Any]]:
+def _train_repairers(name: str, profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
     from mmcourse.inpainting import Repairers, prepare
     from mmcourse.metrics import measure_repair
-    from mmcourse.runtime import pick_device
 
-    parts = prepare(recipe, seed=seed, device=pick_device() if profile == "gpu" else "cpu")
-    untrained = measure_repair(parts[0].eval(), recipe.source, seed=seed, n=200)
+    recipe = recipe_of(name, profile)
+    parts = prepare(recipe, seed=seed, device=runs.device)
+    untrained = measure_repair(parts[0].eval(), recipe.source, seed=seed, n=200) if runs.first else {}
     parts[0].train()
-    alone, game, _, seconds = play_out_repair(recipe, parts, name, say)
+    alone, game, _, seconds = play_out_repair(recipe, parts, name, runs.say, runs=runs)
     pair = Repairers(**game.hparams)
     pair.alone.load_state_dict(alone.state_dict())
     pair.game.load_state_dict(game.state_dict())
+    if runs.over():
+        return pair, {}
     figures = {
         "game": measure_repair(pair.game.eval(), recipe.source, seed=seed, classical=True),
         "alone": measure_repair(pair.alone.eval(), recipe.source, seed=seed),
         "untrained": untrained,
     }
     for kind, rows in figures.items():
-        say(f"{name}, {kind}: " + ", ".join(f"{hole} {row['psnr']:.1f} dB" for hole, row in rows.items()))
+        runs.say(f"{name}, {kind}: " + ", ".join(f"{hole} {row['psnr']:.1f} dB" for hole, row in rows.items()))
     data = {
         "world": "fresh drawings of the world, without held-out pairs; tested on other scenes",
         "photographs": "tiles of six photographs inside the wheels of scikit-image and scikit-learn, their left seven "
@@ -330,7 +407,6 @@ def _train_repairers(recipe: Any, name: str, profile: str, seed: int, say: Repor
     card = {
         "what": "two inpainters of 32x32 pictures with a mask: one trained by L1 alone, one by L1 and a discriminator",
         "data": data,
-        "recipe": recipe.describe(),
         "steps": {"alone": recipe.alone.steps, "game": recipe.config.steps},
         "seconds": round(seconds, 3),
         "figures": figures,
@@ -338,26 +414,24 @@ def _train_repairers(recipe: Any, name: str, profile: str, seed: int, say: Repor
     return pair, card
 
 
-def train_inpainting_text(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
-    """The inpainter of lesson 11, which fills a hole as a sentence asks, on the shipped space."""
+def train_inpainting_text(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
+    """The inpainter of lesson 11, which fills a hole as a sentence asks, on a trained space."""
     from mmcourse import checkpoint, inpainting
     from mmcourse.data import vocabulary
     from mmcourse.encoders import Space
-    from mmcourse.runtime import pick_device
     from mmcourse.text2image import encoder
 
-    recipe = inpainting.GUIDED["shipped" if profile == "cpu" else profile]
-    space = checkpoint.load(Space, "space")
+    recipe = recipe_of("inpainting_text", profile)
+    space = checkpoint.load(Space, checkpoint.nearest("space", runs.out))
     encode = encoder(space, vocabulary())
-    device = pick_device() if profile == "gpu" else "cpu"
-    parts = inpainting.prepare(recipe, space=space, encode=encode, seed=seed, device=device)
-    _, G, _, seconds = play_out_repair(recipe, parts, "inpainting_text", say)
-    figures = measure_inpainting_text(space, G, seed, say)
+    parts = inpainting.prepare(recipe, space=space, encode=encode, seed=seed, device=runs.device)
+    _, G, _, seconds = play_out_repair(recipe, parts, "inpainting_text", runs.say, runs=runs)
+    if runs.over():
+        return G, {}
+    figures = measure_inpainting_text(space, G, seed, runs.say)
     card = {
         "what": "an inpainter of 32x32 pictures with a mask and a sentence's 64 numbers",
         "data": "the world's drawings with holes, and captions of what is hidden, without held-out pairs",
-        "space": checkpoint.verify("space"),
-        "recipe": recipe.describe(),
         "steps": {"alone": recipe.alone.steps, "game": recipe.config.steps},
         "seconds": round(seconds, 3),
         "figures": figures,
@@ -379,28 +453,34 @@ def measure_inpainting_text(space: Any, G: Any, seed: int, say: Report) -> dict[
     return figures
 
 
-def train_hearing(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
-    """The audio tower of lesson 12 for the world's sounds, on the shipped space, generator and inpainter."""
+def train_hearing(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
+    """The audio tower of lesson 12 for the world's sounds, on a trained space, generator and inpainter.
+
+    Raises ``ValueError`` where these three do not belong together.
+    """
     from mmcourse import checkpoint, hearing, inpainting, text2image
     from mmcourse.data import vocabulary
     from mmcourse.encoders import Space
 
-    recipe = hearing.PROFILES["shipped" if profile == "cpu" else profile]
-    space = checkpoint.load(Space, "space")
-    G = checkpoint.load(text2image.Generator, "text2image")
+    at = {name: checkpoint.nearest(name, runs.out) for name in NEEDS["hearing"]}
+    for name in ("text2image", "inpainting_text"):
+        if checkpoint.card(at[name])["space"] != checkpoint.verify(at["space"]):
+            raise ValueError(
+                f"hearing: {at[name]} was trained on another space than {at['space']}. Train it on that space first: "
+                f"mmcourse train {name} --out {runs.out}"
+            )
+    recipe = recipe_of("hearing", profile)
+    space = checkpoint.load(Space, at["space"])
+    G = checkpoint.load(text2image.Generator, at["text2image"])
     encode = text2image.encoder(space, vocabulary())
-    filler = checkpoint.load(inpainting.Inpainter, "inpainting_text")
+    filler = checkpoint.load(inpainting.Inpainter, at["inpainting_text"])
     measures = [m for m in (G.whiten, filler.whiten) if m is not None]
     tower, pool, loss, config = hearing.prepare(encode, measures, recipe, seed=seed)
-    seconds = play_out_fit("hearing", tower, loss, config, say)
-    figures = measure_ear(space, tower, seed, say)
+    seconds = play_out_fit("hearing", tower, loss, config, runs.say, runs=runs)
+    figures = measure_ear(space, tower, G, filler, seed, runs.say)
     card = {
         "what": "an audio tower: stereo clips of 1.26 s become vectors of the space that text and pictures share",
         "data": "the world's own sounds and captions, without held-out pairs",
-        "space": checkpoint.verify("space"),
-        "generator": checkpoint.verify("text2image"),
-        "inpainter": checkpoint.verify("inpainting_text"),
-        "recipe": recipe.describe(),
         "steps": config.steps,
         "sounds": len(pool),
         "seconds": round(seconds, 3),
@@ -409,51 +489,50 @@ def train_hearing(profile: str, seed: int, out: Path, say: Report) -> tuple[Any,
     return tower, card
 
 
-def measure_ear(space: Any, tower: Any, seed: int, say: Report) -> dict[str, Any]:
-    """An audio tower on 2,000 seen and 2,000 held-out compositions: the shipped generator and inpainter, by sound."""
-    from mmcourse import checkpoint, inpainting, metrics, text2image
+def measure_ear(space: Any, tower: Any, G: Any, filler: Any, seed: int, say: Report) -> dict[str, Any]:
+    """An audio tower on 2,000 seen and 2,000 held-out compositions: a generator and an inpainter, by sound."""
+    from mmcourse import checkpoint, metrics, text2image
     from mmcourse.data import vocabulary
     from mmcourse.judge import Judge
 
     judge, encode = checkpoint.load(Judge, "judge"), text2image.encoder(space, vocabulary())
-    G = checkpoint.load(text2image.Generator, "text2image")
     figures: dict[str, Any] = metrics.measure_hearing(tower, G, judge, encode, n=2000, seed=seed + 1)
     for split, row in figures.items():
         shown = ", ".join(f"{k} {row[k]['all']:.3f}" for k in ("text", "sound", "silence", "noise"))
         say(f"hearing, {split}: {shown}")
-    filler = checkpoint.load(inpainting.Inpainter, "inpainting_text")
     return {**figures, "holes": metrics.measure_heard_holes(tower, filler, judge, encode, n=2000, seed=seed + 1)}
 
 
-def play_out_fit(name: str, tower: Any, loss: Any, config: Any, say: Report) -> float:
+def play_out_fit(
+    name: str, tower: Any, loss: Any, config: Any, say: Report, *, runs: Runs | None = None, part: str = ""
+) -> float:
     """Play a run of ``hearing.fit`` to its end, with some lines on the way. Returns its seconds."""
+    from mmcourse.course.runs import Runs
     from mmcourse.hearing import fit
+    from mmcourse.keep import Kept
 
-    began, ticks = time.perf_counter(), _ticks(config.steps)
-    for step, value in fit(tower, loss, config):
-        if step in ticks:
-            say(f"{name}: step {step} of {config.steps}, loss {value:.3f}, {time.perf_counter() - began:.0f} s")
-    return time.perf_counter() - began
+    runs, kept = runs or Runs(name, say=say), Kept()
+    runs.play_out(fit(tower, loss, config, kept=kept), kept, config.steps, part=part, label=name)
+    return kept.seconds
 
 
-def train_hearing_digits(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+def train_hearing_digits(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
     """The digit space of lesson 12: handwriting first, then speech paired with it.
 
     Raises ``DataMissing`` or ``SpeechMissing`` where MNIST or the spoken digits cannot be had.
     """
-    from mmcourse import hearing, speech
+    from mmcourse import speech
     from mmcourse.pictures import labelled
 
-    recipe = hearing.SPEECH["shipped" if profile == "cpu" else profile]
-    written = labelled("mnist", fall_back=False)
-    space, seconds = learn_written(recipe, written, seed, say)
-    spoken = learn_spoken(recipe, space, speech.spoken_digits("train"), written, seed, say)
+    recipe = recipe_of("hearing_digits", profile)
+    written, clips = labelled("mnist", fall_back=False), speech.spoken_digits("train")
+    space, seconds = learn_written(recipe, written, seed, runs.say, runs=runs)
+    spoken = learn_spoken(recipe, space, clips, written, seed, runs.say, runs=runs)
     figures = measure_spoken(space, speech.spoken_digits("test"), seed=seed + 1)
-    say("hearing_digits: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items() if k != "n"))
+    runs.say("hearing_digits: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items() if k != "n"))
     card = {
         "what": "a space for handwritten and spoken digits: a picture tower, an audio tower, a reader of digits",
         "data": "MNIST, training part (CC BY-SA 3.0), and the Free Spoken Digit Dataset, takes 5 to 49 (CC BY-SA 4.0)",
-        "recipe": recipe.describe(),
         "steps": {"written": recipe.written.steps, "spoken": recipe.spoken.steps},
         "seconds": round(seconds + spoken, 3),
         "figures": figures,
@@ -461,7 +540,7 @@ def train_hearing_digits(profile: str, seed: int, out: Path, say: Report) -> tup
     return space, card
 
 
-def learn_written(recipe: Any, written: Any, seed: int, say: Report) -> tuple[Any, float]:
+def learn_written(recipe: Any, written: Any, seed: int, say: Report, *, runs: Runs | None = None) -> tuple[Any, float]:
     """A fresh digit space that reads handwriting (``Labelled``), and the seconds that took."""
     import torch
 
@@ -472,10 +551,12 @@ def learn_written(recipe: Any, written: Any, seed: int, say: Report) -> tuple[An
         space = hearing.DigitSpace(width=recipe.width, audio_width=recipe.audio_width, features=recipe.features)
     config = dataclasses.replace(recipe.written, seed=seed)
     loss = hearing.written_loss(lambda rng: written.draw(config.batch, rng))
-    return space, play_out_fit("handwriting", space, loss, config, say)
+    return space, play_out_fit("handwriting", space, loss, config, say, runs=runs, part="written")
 
 
-def learn_spoken(recipe: Any, space: Any, clips: Any, written: Any, seed: int, say: Report) -> float:
+def learn_spoken(
+    recipe: Any, space: Any, clips: Any, written: Any, seed: int, say: Report, *, runs: Runs | None = None
+) -> float:
     """Train a digit space's audio tower, in place, on clips paired with handwriting. Returns the seconds."""
     import torch
 
@@ -487,7 +568,8 @@ def learn_spoken(recipe: Any, space: Any, clips: Any, written: Any, seed: int, s
     part = written.first(5000)
     pairs = hearing.Pairs(hearing.spectra(clips.waves), clips.digits, part.pictures(), part.labels)
     config = dataclasses.replace(recipe.spoken, seed=seed)
-    seconds = play_out_fit("speech", tower, hearing.spoken_loss(space, pairs, config.batch), config, say)
+    loss = hearing.spoken_loss(space, pairs, config.batch)
+    seconds = play_out_fit("speech", tower, loss, config, say, runs=runs)
     space.audio = tower
     return seconds
 
@@ -577,7 +659,6 @@ def measure_again(folder: Path, name: str = "text2image", say: Report = print) -
     on an unknown name.
     """
     from mmcourse import checkpoint
-    from mmcourse.checks import expect_one_of
     from mmcourse.encoders import Space
     from mmcourse.hearing import AudioTower
     from mmcourse.inpainting import Inpainter
@@ -589,10 +670,10 @@ def measure_again(folder: Path, name: str = "text2image", say: Report = print) -
 
         return measure_emoji(folder, say)
     path = folder / f"{name}.safetensors"
-    card = checkpoint.card(path)
-    if card["space"] != checkpoint.verify("space"):
-        raise checkpoint.CheckpointError(f"{path}: was trained on another space than the shipped one.")
-    space, seed = checkpoint.load(Space, "space"), card["seed"]
+    card, others = checkpoint.card(path), {other: checkpoint.nearest(other, folder) for other in NEEDS[name]}
+    if card["space"] != checkpoint.verify(others["space"]):
+        raise checkpoint.CheckpointError(f"{path}: was trained on another space than {others['space']}.")
+    space, seed = checkpoint.load(Space, others["space"]), card["seed"]
     model: Any
     if name == "text2image":
         model = checkpoint.load(Generator, path)
@@ -602,17 +683,9 @@ def measure_again(folder: Path, name: str = "text2image", say: Report = print) -
         figures = measure_inpainting_text(space, model, seed, say)
     else:
         model = checkpoint.load(AudioTower, path)
-        figures = measure_ear(space, model, seed, say)
-        card |= {k: checkpoint.verify(v) for k, v in (("generator", "text2image"), ("inpainter", "inpainting_text"))}
+        G, filler = (
+            checkpoint.load(kind, others[k]) for kind, k in ((Generator, "text2image"), (Inpainter, "inpainting_text"))
+        )
+        figures = measure_ear(space, model, G, filler, seed, say)
+        card |= {IN_CARD[k]: checkpoint.verify(at) for k, at in others.items()}
     return checkpoint.save(model, path, card={**card, "figures": figures})
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.began = time.perf_counter()
-
-    def now(self) -> float:
-        return round(time.perf_counter() - self.began, 1)
-
-    def __str__(self) -> str:
-        return f"{self.now():.0f}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmcourse.course.runs import Runs
 
 Report = Callable[[str], None]
 DATA = (
@@ -29,57 +31,49 @@ def pairs_of(found: Any) -> Any:
     return Pairs(found.pictures, list(zip(*found.names.values(), strict=True)), found.held_out)
 
 
-def follow(name: str, steps: int, run: Iterable[Any], say: Report) -> tuple[Any, float]:
-    """Take every step of a run, say ten times how far it is; its last item and the seconds."""
-    ticks = {max(1, round(steps * (i + 1) / 10)) for i in range(10)}
-    began, last = time.perf_counter(), None
-    for last in run:
-        if last[0] in ticks:
-            say(f"{name}: step {last[0]} of {steps}, loss {last[1]:.4f}, {time.perf_counter() - began:.0f} s")
-    assert last is not None
-    return last, round(time.perf_counter() - began, 1)
-
-
-def train_finder(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+def train_finder(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
     """The encoder that measures lesson 14. It learns all emojis, held-out ones too, and never a caption."""
     import torch
 
     from mmcourse.emojis import emoji_set
     from mmcourse.finder import disturb, finder_steps
+    from mmcourse.keep import Kept
     from mmcourse.retrieval import found_at
 
     found = emoji_set(32, limit=300 if profile == "quick" else None)
-    steps = FINDER_STEPS[profile]
-    (_, _, net), seconds = follow("emoji_finder", steps, finder_steps(found.pictures, steps=steps, seed=seed), say)
+    steps, kept = FINDER_STEPS[profile], Kept()
+    runs.play_out(finder_steps(found.pictures, steps=steps, seed=seed, kept=kept), kept, steps)
+    net = kept.parts["net"]
     shelf, rows = net.vectors(found.pictures), torch.arange(len(found))
     figures = {}
     for name, strength in (("mild", 0.3), ("full", 1.0)):
         moved = disturb(found.pictures, torch.Generator().manual_seed(seed + 1), strength=strength)
         figures[name] = found_at(net.vectors(moved), shelf, rows, found.same)
-    say(f"emoji_finder: {figures}")
+    runs.say(f"emoji_finder: {figures}")
     what = "finds a 32x32 emoji among all by 128 numbers; it never saw a caption, and no loss ever sees it"
-    return net, {"what": what, "data": DATA, "steps": steps, "seconds": seconds, "figures": figures}
+    return net, {"what": what, "data": DATA, "steps": steps, "seconds": round(kept.seconds, 1), "figures": figures}
 
 
-def train_space(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
+def train_space(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
     """The space that emojis and their names share."""
     import torch
 
     from mmcourse import captioned
+    from mmcourse.keep import Kept
 
-    recipe, found = captioned.PROFILES[profile].space, emojis_for(profile)
+    recipe, found, kept = captioned.PROFILES[profile].space, emojis_for(profile), Kept()
     pairs = pairs_of(found)
     words = pairs.vocabulary(recipe.words)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         space = captioned.PairSpace(words=words.to_dict(), text_width=recipe.text_width)
-    _, seconds = follow("emoji_space", recipe.steps, captioned.align_pairs(space, pairs, recipe), say)
+    runs.play_out(captioned.align_pairs(space, pairs, recipe, kept=kept), kept, recipe.steps)
     space.eval()
     figures = space_figures(space, found)
-    say(f"emoji_space: {figures}")
+    runs.say(f"emoji_space: {figures}")
     what = "a text tower over learned pieces and an image tower, both to 64 numbers; English and Chinese"
     card = {"what": what, "data": DATA, "pictures": len(found), "pieces": len(words)}
-    return space, {**card, "steps": recipe.steps, "seconds": seconds, "figures": figures}
+    return space, {**card, "steps": recipe.steps, "seconds": round(kept.seconds, 1), "figures": figures}
 
 
 def space_figures(space: Any, found: Any) -> dict[str, Any]:
@@ -99,35 +93,32 @@ def space_figures(space: Any, found: Any) -> dict[str, Any]:
     return out
 
 
-def train_emoji(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
-    """The generator that draws an emoji from its name. The space is the one in ``out``, else the shipped one."""
+def train_emoji(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
+    """The generator that draws an emoji from its name."""
     import copy
 
     from mmcourse import captioned, checkpoint
     from mmcourse.finder import Finder
-    from mmcourse.train import play
+    from mmcourse.keep import Kept
+    from mmcourse.train import State, play
 
-    known: str | Path = out / "emoji_space" if (out / "emoji_space.safetensors").is_file() else "emoji_space"
-    space, finder = checkpoint.load(captioned.PairSpace, known), checkpoint.load(Finder, "emoji_finder")
+    space = checkpoint.load(captioned.PairSpace, checkpoint.nearest("emoji_space", runs.out))
+    finder, kept = checkpoint.load(Finder, "emoji_finder"), Kept()
     recipe, found = captioned.PROFILES[profile], emojis_for(profile)
     G, D, sample, extra, config = captioned.prepare(space, pairs_of(found), recipe, seed=seed)
-    _, warm = follow("emoji, warm-up", recipe.warm_up, captioned.warm_up(G, sample, recipe, seed=seed), say)
-    after = copy.deepcopy(G)
-    ticks, state = {max(1, round(config.steps * (i + 1) / 20)) for i in range(20)}, None
-    for step in play(G, D, sample, config, extra=extra):
-        state = step.state
-        if step.number in ticks:
-            shown = ", ".join(f"{k} {v:.3f}" for k, v in step.losses.items())
-            say(f"emoji: step {step.number} of {config.steps}, {shown}, {step.seconds:.0f} s")
-    assert state is not None
+    warm_up = captioned.warm_up(G, sample, recipe, seed=seed, kept=kept)
+    runs.play_out(warm_up, kept, recipe.warm_up, part="warm_up", label="emoji, warm-up")
+    after, state = copy.deepcopy(G), State.start(G, D, config)
+    game = play(G, D, sample, config, state=state, extra=extra)
+    runs.play_out(game, state, config.steps, sample=sample)
     figures = {}
     for name, network in (("figures", state.ema), ("after_warm_up", after)):
         figures[name] = emoji_figures(network, space, finder, found, seed=seed)
-        say(f"emoji, {name}: {brief(figures[name])}")
+        runs.say(f"emoji, {name}: {brief(figures[name])}")
     what = "a generator of 32x32 emojis from the 64 numbers of a name"
-    card = {"what": what, "data": DATA, "pictures": len(found), "space": checkpoint.verify(known)}
-    seconds = {"warm_up": warm, "game": round(state.seconds, 1)}
-    return state.ema, {**card, "recipe": recipe.describe(), "steps": state.step, "seconds": seconds, **figures}
+    card = {"what": what, "data": DATA, "pictures": len(found), "steps": state.step}
+    seconds = {"warm_up": round(kept.seconds, 1), "game": round(state.seconds, 1)}
+    return state.ema, {**card, "seconds": seconds, **figures}
 
 
 def emoji_figures(G: Any, space: Any, finder: Any, found: Any, *, seed: int = 0) -> dict[str, Any]:
@@ -148,16 +139,18 @@ def emoji_figures(G: Any, space: Any, finder: Any, found: Any, *, seed: int = 0)
 
 def measure_emoji(folder: Path, say: Report) -> Path:
     """Measure ``folder/emoji`` anew and write its card; what was measured after the warm-up, whose weights are not
-    kept, is taken out. Raises ``CheckpointError`` where it was trained on another space than the shipped one."""
+    kept, is taken out. Raises ``CheckpointError`` where it was trained on another space than the one in the folder, or
+    where none is there, the shipped one."""
     from mmcourse import captioned, checkpoint
     from mmcourse.finder import Finder
     from mmcourse.text2image import Generator
 
     path = folder / "emoji.safetensors"
     card = {k: v for k, v in checkpoint.card(path).items() if k != "after_warm_up"}
-    if card["space"] != checkpoint.verify("emoji_space"):
-        raise checkpoint.CheckpointError(f"{path}: was trained on another space than the shipped one.")
-    G, space = checkpoint.load(Generator, path), checkpoint.load(captioned.PairSpace, "emoji_space")
+    known = checkpoint.nearest("emoji_space", folder)
+    if card["space"] != checkpoint.verify(known):
+        raise checkpoint.CheckpointError(f"{path}: was trained on another space than {known}.")
+    G, space = checkpoint.load(Generator, path), checkpoint.load(captioned.PairSpace, known)
     found, finder = emojis_for(card["profile"]), checkpoint.load(Finder, "emoji_finder")
     figures = emoji_figures(G, space, finder, found, seed=card["seed"])
     say(f"emoji: {brief(figures)}")
@@ -178,15 +171,17 @@ def brief(table: dict[str, Any]) -> str:
 HOLES = {"quick": (30, 8), "cpu": (1500, 40), "gpu": (4000, 40)}  # steps, width
 
 
-def train_emoji_inpainting(profile: str, seed: int, out: Path, say: Report) -> tuple[Any, dict[str, Any]]:
-    """The inpainter that fills a hole in an emoji as its name asks, by the hole's L1. The space is as in ``emoji``."""
+def train_emoji_inpainting(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any]]:
+    """The inpainter that fills a hole in an emoji as its name asks, by the hole's L1."""
     import torch
+    from torch import nn
 
     from mmcourse import captioned, checkpoint, inpainting
     from mmcourse.finder import Finder
+    from mmcourse.train import State
 
-    known: str | Path = out / "emoji_space" if (out / "emoji_space.safetensors").is_file() else "emoji_space"
-    space, finder = checkpoint.load(captioned.PairSpace, known), checkpoint.load(Finder, "emoji_finder")
+    space = checkpoint.load(captioned.PairSpace, checkpoint.nearest("emoji_space", runs.out))
+    finder = checkpoint.load(Finder, "emoji_finder")
     (steps, width), found = HOLES[profile], emojis_for(profile)
     pairs = pairs_of(found)
     config = inpainting._alone(steps, batch=16, seed=seed)
@@ -196,14 +191,13 @@ def train_emoji_inpainting(profile: str, seed: int, out: Path, say: Report) -> t
     assert G.whiten is not None
     said = [space.encode([pairs.captions[i][k] for i in pairs.seen.tolist()]) for k in (0, -1)]
     G.whiten.fit(torch.cat(said), torch.cat(said[::-1]), floor=0.003)
-    run = inpainting.fit_hole(G, captioned.hole_damage(space, pairs), config)
-    last, seconds = follow("emoji_inpainting", steps, ((s.number, s.losses["l1"], s) for s in run), say)
-    ema = last[2].state.ema.eval()
-    figures = hole_figures(ema, space, finder, found, seed=seed)
-    say(f"emoji_inpainting: {figures}")
+    sample, state = captioned.hole_damage(space, pairs), State.start(G, nn.Linear(1, 1), config)
+    runs.play_out(inpainting.fit_hole(G, sample, config, state=state), state, steps, sample=sample)
+    figures = hole_figures(state.ema, space, finder, found, seed=seed)
+    runs.say(f"emoji_inpainting: {figures}")
     what = "fills a hole in a 32x32 emoji as a name asks; known pixels stay bit for bit"
-    card = {"what": what, "data": DATA, "pictures": len(found), "space": checkpoint.verify(known)}
-    return ema, {**card, "steps": steps, "seconds": seconds, "figures": figures}
+    card = {"what": what, "data": DATA, "pictures": len(found), "steps": steps}
+    return state.ema, {**card, "seconds": round(state.seconds, 1), "figures": figures}
 
 
 def hole_figures(G: Any, space: Any, finder: Any, found: Any, *, n: int = 500, seed: int = 0) -> dict[str, Any]:
