@@ -106,13 +106,15 @@ def falling(weight: float, progress: Any, until: float) -> Any:
 
 
 class Diverged(RuntimeError):
-    """A loss stopped being finite. ``step`` says when; the state is as it was after the last good step."""
+    """A loss stopped being finite. ``step`` says when; the state is as it was after the last good step, or after step
+    ``kept`` where several are played at once."""
 
-    def __init__(self, step: int, losses: dict[str, float]):
+    def __init__(self, step: int, losses: dict[str, float], *, kept: int | None = None):
         self.step, self.losses = step, losses
         shown = ", ".join(f"{k} = {v:.4g}" for k, v in losses.items())
+        kept = step - 1 if kept is None else kept
         super().__init__(
-            f"Step {step}: a loss is not finite ({shown}). The networks are as they were after step {step - 1}. "
+            f"Step {step}: a loss is not finite ({shown}). The networks are as they were after step {kept}. "
             "Try a smaller learning rate or a larger gamma."
         )
 
@@ -272,22 +274,13 @@ def _one_step(state: State, sample: Sample, extra: Extra | None) -> dict[str, fl
 
 
 @contextlib.contextmanager
-def whole_step(state: State) -> Iterator[None]:
-    """A step that fails gives D, its optimiser and the random source back as they were; Ctrl-C waits for its end."""
+def hold_interrupts() -> Iterator[None]:
+    """Ctrl-C waits for the end of what is inside."""
     main = threading.current_thread() is threading.main_thread()
     waiting: list[tuple[Any, ...]] = []
     usual = signal.signal(signal.SIGINT, lambda *a: waiting.append(a)) if main else None
-    rng, weights = state.rng.get_state(), [p.detach().clone() for p in state.D.parameters()]
-    moments = copy.deepcopy(state.opt_d.state_dict()["state"])
     try:
         yield
-    except BaseException:
-        state.rng.set_state(rng)
-        with torch.no_grad():
-            for p, was in zip(state.D.parameters(), weights, strict=True):
-                p.copy_(was)
-        state.opt_d.load_state_dict({"state": moments, "param_groups": state.opt_d.state_dict()["param_groups"]})
-        raise
     finally:
         if main:
             signal.signal(signal.SIGINT, usual)
@@ -295,9 +288,26 @@ def whole_step(state: State) -> Iterator[None]:
         usual(*waiting[0])
 
 
+@contextlib.contextmanager
+def whole_step(state: State) -> Iterator[None]:
+    """A step that fails gives D, its optimiser and the random source back as they were; Ctrl-C waits for its end."""
+    with hold_interrupts():
+        rng, weights = state.rng.get_state(), [p.detach().clone() for p in state.D.parameters()]
+        moments = copy.deepcopy(state.opt_d.state_dict()["state"])
+        try:
+            yield
+        except BaseException:
+            state.rng.set_state(rng)
+            with torch.no_grad():
+                for p, was in zip(state.D.parameters(), weights, strict=True):
+                    p.copy_(was)
+            state.opt_d.load_state_dict({"state": moments, "param_groups": state.opt_d.state_dict()["param_groups"]})
+            raise
+
+
 def expect_finite(step: int, **losses: Tensor) -> dict[str, float]:
     """The losses by name as numbers. Raises ``Diverged`` where one of them is not finite."""
-    found = torch.stack([v.detach().float() for v in losses.values()])
+    found = torch.stack([v.detach() for v in losses.values()])
     ranks.average([found])
     values = dict(zip(losses, found.tolist(), strict=True))
     if not all(math.isfinite(v) for v in values.values()):

@@ -11,6 +11,7 @@ A batch of labels is an int64 tensor of 8 columns (``COLUMNS``); a *statement* i
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,8 @@ HELD_OUT = (
 _HELD_OUT_MASK = torch.zeros(len(COLOURS), len(SHAPES), dtype=torch.bool)
 for _colour, _shape in HELD_OUT:
     _HELD_OUT_MASK[COLOURS.index(_colour), SHAPES.index(_shape)] = True
+_PAIRS = {held_out: _HELD_OUT_MASK.eq(held_out).nonzero() for held_out in (False, True)}  # (P, 2) each
+_PAINT = torch.tensor([RGB[c] for c in COLOURS])
 
 # ---------------------------------------------------------------------------------------------- scenes
 
@@ -99,6 +102,17 @@ class Scenes:
         return Scenes(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
+@functools.cache
+def _on(table: Tensor, device: torch.device) -> Tensor:
+    """A constant table on a device, carried there once: a step that is captured on a card must not carry anything."""
+    return table.to(device)
+
+
+@functools.cache
+def _counts(objects: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(objects, device=device)
+
+
 def _randint(high: int, shape: tuple[int, ...], g: torch.Generator) -> Tensor:
     return torch.randint(high, shape, generator=g, device=g.device)
 
@@ -109,7 +123,7 @@ def _rand(shape: tuple[int, ...], low: float, high: float, g: torch.Generator) -
 
 def _draw_pairs(shape: tuple[int, ...], held_out: bool, g: torch.Generator) -> tuple[Tensor, Tensor]:
     """Colours and shapes, uniform over the pairs that are (not) held out."""
-    allowed = (_HELD_OUT_MASK if held_out else ~_HELD_OUT_MASK).to(g.device).nonzero()  # (P, 2)
+    allowed = _on(_PAIRS[held_out], g.device)  # (P, 2)
     chosen = allowed[_randint(len(allowed), shape, g)]
     return chosen[..., 0], chosen[..., 1]
 
@@ -124,7 +138,7 @@ def sample_labels(n: int, g: torch.Generator, *, objects: Sequence[int] = (1, 2)
     expect_one_of(split, ("train", "held_out", "all"), name="split")
     if not objects or not set(objects) <= {1, 2}:
         raise ValueError(f"objects: expected some of (1, 2), got {tuple(objects)}.")
-    counts = torch.tensor(sorted(objects), device=g.device)[_randint(len(objects), (n,), g)]
+    counts = _counts(tuple(sorted(objects)), g.device)[_randint(len(objects), (n,), g)]
     two = counts == 2
     if split == "all":
         colour, shape = _randint(len(COLOURS), (n, 2), g), _randint(len(SHAPES), (n, 2), g)
@@ -137,13 +151,12 @@ def sample_labels(n: int, g: torch.Generator, *, objects: Sequence[int] = (1, 2)
         colour, shape = torch.where(rare, rare_colour, colour), torch.where(rare, rare_shape, shape)
     size = _randint(len(SIZES), (n, 2), g)
     layout = torch.where(two, BESIDE + _randint(2, (n,), g), _randint(BESIDE, (n,), g))
-    second = torch.stack([shape[:, 1], colour[:, 1], size[:, 1]], 1).where(
-        two[:, None], torch.tensor(OPEN, device=g.device)
-    )
+    second = torch.stack([shape[:, 1], colour[:, 1], size[:, 1]], 1).masked_fill(~two[:, None], OPEN)
     return torch.cat([counts[:, None], shape[:, :1], colour[:, :1], size[:, :1], second, layout[:, None]], dim=1)
 
 
 _PLACES = torch.tensor([[0.5, 0.5], [0.26, 0.5], [0.74, 0.5], [0.5, 0.26], [0.5, 0.74]])
+_ALONG = torch.tensor([0.27, 0.73])
 
 
 def place(labels: Tensor, g: torch.Generator) -> Scenes:
@@ -152,16 +165,15 @@ def place(labels: Tensor, g: torch.Generator) -> Scenes:
     Radii are about .135 (small) and .185 (large) of the picture's width.
     """
     n = expect_shape(labels, "B 8", name="labels")["B"]
-    device = str(g.device)
     layout, two = labels[:, 7], labels[:, 0] == 2
-    spots = _PLACES.to(device)
+    spots = _on(_PLACES, g.device)
     single = spots[layout.clamp(max=4)] + _rand((n, 2), -0.035, 0.035, g)
-    along = torch.tensor([0.27, 0.73], device=device).expand(n, 2) + _rand((n, 2), -0.025, 0.025, g)
+    along = _on(_ALONG, g.device).expand(n, 2) + _rand((n, 2), -0.025, 0.025, g)
     across = 0.5 + _rand((n, 2), -0.10, 0.10, g)
     beside, stacked = torch.stack([along, across], -1), torch.stack([across, along], -1)  # (B, 2 things, xy)
     pairs = torch.where((layout == STACKED)[:, None, None], stacked, beside)
     centre = torch.where(two[:, None, None], pairs, single[:, None].expand(n, 2, 2))
-    size = labels[:, [3, 6]].clamp(min=0)
+    size = labels[:, 3:7:3].clamp(min=0)
     radius = (0.135 + 0.050 * size) * _rand((n, 2), 0.94, 1.06, g)
     radius = radius * torch.stack([torch.ones_like(two), two], 1)  # no second thing: radius 0
     angle = _rand((n, 2), -0.20, 0.20, g)
@@ -188,7 +200,7 @@ def imagine(statements: Tensor, g: torch.Generator, *, split: str = "train") -> 
     if split == "train":
         for shape, colour in ((1, 2), (4, 5)):
             for _ in range(8):  # an eighth or less is rejected each time
-                bad = (out[:, shape] >= 0) & _HELD_OUT_MASK.to(out.device)[out[:, colour], out[:, shape]]
+                bad = (out[:, shape] >= 0) & _on(_HELD_OUT_MASK, out.device)[out[:, colour], out[:, shape]]
                 bad &= open_[:, shape] | open_[:, colour]
                 new_shape, new_colour = _randint(len(SHAPES), (n,), g), _randint(len(COLOURS), (n,), g)
                 out[:, shape] = torch.where(bad & open_[:, shape], new_shape, out[:, shape])
@@ -198,7 +210,7 @@ def imagine(statements: Tensor, g: torch.Generator, *, split: str = "train") -> 
 
 def holds_out(labels: Tensor) -> Tensor:
     """For labels or statements (B, 8): whether a thing is stated as a held-out colour-shape pair. (B,) bool."""
-    mask = _HELD_OUT_MASK.to(labels.device)
+    mask = _on(_HELD_OUT_MASK, labels.device)
     found = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
     for shape, colour in ((1, 2), (4, 5)):
         stated = (labels[:, shape] >= 0) & (labels[:, colour] >= 0)
@@ -243,7 +255,7 @@ def signed_distance(points: Tensor, shape: Tensor) -> Tensor:
     Negative inside. Exact along edges; beyond a corner it is the distance to the edge's line, which gives
     corners drawn sharp. Source: folding by symmetry, after I. Quilez, "2D distance functions".
     """
-    table = _OUTLINES.to(points.device)[shape]  # (..., 10)
+    table = _on(_OUTLINES, points.device)[shape]  # (..., 10)
     n, ux, uy, d, vx, vy, e, round_, m, w = table.unbind(-1)
     x, y = points.unbind(-1)
     r = torch.hypot(x, y)
@@ -264,10 +276,10 @@ def draw(scenes: Scenes, resolution: int = 32) -> Tensor:
         raise ValueError(f"resolution: expected at least 8 pixels, got {resolution}.")
     device, n = scenes.labels.device, len(scenes)
     axis = (torch.arange(resolution, device=device, dtype=torch.float32) + 0.5) / resolution
-    shape, colour = scenes.labels[:, [1, 4]].clamp(min=0), scenes.labels[:, [2, 5]].clamp(min=0)
-    outline = _OUTLINES.to(device)[shape]  # (B, 2, 10)
+    shape, colour = scenes.labels[:, 1:5:3].clamp(min=0), scenes.labels[:, 2:6:3].clamp(min=0)
+    outline = _on(_OUTLINES, device)[shape]  # (B, 2, 10)
     n_fold, ux, uy, d, vx, vy, e, round_, m, w = outline[..., None, None, :].unbind(-1)  # each (B, 2, 1, 1)
-    turn = (scenes.angle + _UPRIGHT.to(device)[shape])[..., None, None]
+    turn = (scenes.angle + _on(_UPRIGHT, device)[shape])[..., None, None]
     radius = scenes.radius.clamp(min=1e-6)[..., None, None]  # (B, 2, 1, 1)
     x = axis[None, None, None, :] - scenes.centre[:, :, 0, None, None]  # (B, 2, 1, R)
     y = axis[None, None, :, None] - scenes.centre[:, :, 1, None, None]  # (B, 2, R, 1)
@@ -282,7 +294,7 @@ def draw(scenes: Scenes, resolution: int = 32) -> Tensor:
     distance = torch.where(round_ > 0, r.sub_(m * radius).abs_().sub_(w * radius), straight)
     there = (scenes.radius > 0)[..., None, None]
     cover = distance.mul_(-resolution).add_(0.5).clamp_(0, 1).mul_(there)  # (B, 2, R, R)
-    paint = torch.tensor([RGB[c] for c in COLOURS], device=device)[colour]  # (B, 2, 3)
+    paint = _on(_PAINT, device)[colour]  # (B, 2, 3)
     picture = scenes.background[:, :, None, None].expand(n, 3, resolution, resolution)
     for k in (1, 0):  # thing A is painted last; jitter keeps the two apart
         picture = torch.lerp(picture, paint[:, k, :, None, None], cover[:, k, None])
@@ -301,7 +313,7 @@ def matches(labels: Tensor, statements: Tensor) -> tuple[Tensor, Tensor]:
     """
     expect_shape(labels, "B 8", name="labels")
     expect_shape(statements, "B 8", name="statements")
-    swapped = statements[:, [0, 4, 5, 6, 1, 2, 3, 7]]
+    swapped = torch.cat([statements[:, :1], statements[:, 4:7], statements[:, 1:4], statements[:, 7:]], dim=1)
     either = (statements[:, 0] == 2) & (statements[:, 7] == OPEN)
     right_way = (labels == statements) | (statements == OPEN)
     other_way = (labels == swapped) | (swapped == OPEN)
@@ -339,11 +351,11 @@ def state(labels: Tensor, g: torch.Generator, *, leave_out: float = 0.15, requir
     for a in (1, 4):
         keep_all = dropped[:, a : a + 3].all(dim=1)
         if require == "held_out":
-            rare = (labels[:, a] >= 0) & _HELD_OUT_MASK.to(out.device)[labels[:, a + 1], labels[:, a]]
+            rare = (labels[:, a] >= 0) & _on(_HELD_OUT_MASK, out.device)[labels[:, a + 1], labels[:, a]]
             dropped[:, a : a + 2] &= ~rare[:, None]
         dropped[:, a : a + 3] &= ~keep_all[:, None]
     dropped[:, 0] = False
-    return torch.where(dropped, torch.tensor(OPEN, device=out.device), out)
+    return out.masked_fill(dropped, OPEN)
 
 
 # columns of a statement after exchanging both things, or only their shapes, their colours, their sizes
