@@ -125,7 +125,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--out", type=Path, default=Path("runs"), help="folder of the checkpoint (default runs/)")
     p.add_argument("--resume", action="store_true", help="go on with an interrupted run in that folder")
-    p.add_argument("--log", type=Path, metavar="DIR", help="write a TensorBoard log (pip install 'mmcourse[log]')")
+    p.add_argument(
+        "--log",
+        "--tensorboard",  # torchrun takes --log for an option of its own
+        type=Path,
+        metavar="DIR",
+        help="write a TensorBoard log (pip install 'mmcourse[log]'); under torchrun say --tensorboard",
+    )
     p.set_defaults(run=_train)
 
     p = commands.add_parser("measure", help="measure a checkpoint anew and renew its card")

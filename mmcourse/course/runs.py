@@ -89,7 +89,7 @@ class Runs:
                         values = ", ".join(f"{k} {v:.3f}" for k, v in losses.items())
                         self.say(f"{label}: step {number} of {total}, {values}, {state.seconds:.0f} s")
                     if log is not None:
-                        log.add(number, losses, _rate(state), state.seconds)
+                        log.add(number, losses, _rate(state, number), state.seconds)
                         if number in shown and sample is not None and isinstance(state, State):
                             log.show(number, drawn(state, sample))
                     if asked:
@@ -168,10 +168,10 @@ def _timed(run: Iterator[Any], state: State | Kept) -> Iterator[tuple[int, dict[
         yield (item.number, item.losses) if isinstance(item, Step) else (item[0], {"loss": item[1]})
 
 
-def _rate(state: State | Kept) -> float:
-    """The learning rate of the step that was just made."""
+def _rate(state: State | Kept, number: int) -> float:
+    """The learning rate of a step that was just made."""
     if isinstance(state, State):
-        return state.config.lr_at(state.step - 1)
+        return state.config.lr_at(number - 1)
     return float(state.parts["opt"].param_groups[0]["lr"])
 
 
