@@ -265,8 +265,9 @@ def train_text2image(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str
 def play_out_game(
     G: Any, D: Any, sample: Any, config: Any, runs: Runs, *, extra: Any = None, part: str = "", label: str = ""
 ) -> Any:
-    """Play a game to its end and give its state."""
-    from mmcourse.train import State, play
+    """Play a game to its end and give its state; on a card by the fast twin of the loop."""
+    from mmcourse.fast import play
+    from mmcourse.train import State
 
     state = State.start(G, D, config)
     run = play(G, D, sample, config, state=state, extra=extra)
