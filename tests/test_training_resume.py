@@ -480,3 +480,17 @@ def test_both_repairers_of_a_resumed_run_are_the_whole_runs(tmp_path: Path, monk
     done, _ = train("inpainting", tmp_path / "cut", resume=True)
     a, b = (checkpoint.load(Repairers, path) for path in (whole, done))
     assert repairs.same(a.alone, b.alone) and repairs.same(a.game, b.game) and not repairs.same(a.alone, a.game)
+
+
+def test_a_second_ctrl_c_is_not_kept_waiting_and_keeps_no_half_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = train("space", tmp_path / "whole")
+    monkeypatch.setattr(runs, "EVERY", 0.0)
+    with monkeypatch.context() as cut:
+        in_step(cut, 4, lambda: (interrupt(), interrupt()))  # type: ignore[arg-type]
+        with pytest.raises(KeyboardInterrupt):
+            train("space", tmp_path / "cut")
+    assert Kept({}).load(tmp_path / "cut" / "space.state.safetensors").step == 3
+    done, _ = train("space", tmp_path / "cut", resume=True)
+    assert checkpoint.verify(done) == checkpoint.verify(whole)

@@ -92,19 +92,18 @@ class Runs:
                         log.add(number, losses, _rate(state, number), state.seconds)
                         if number in shown and sample is not None and isinstance(state, State):
                             log.show(number, drawn(state, sample))
-                    if asked:
-                        raise KeyboardInterrupt
+                    if self._anybody(asked):
+                        break
                     if time.monotonic() - stored > EVERY:
                         self._keep(state, path)
                         stored = time.monotonic()
-        except KeyboardInterrupt:
-            self._keep(state, path)
-            self.say(f"{label}: stopped after step {state.step} of {total}; go on with --resume")
-            raise
+                self._keep(state, path)
         finally:
             if log is not None:
                 log.close()
-        self._keep(state, path)
+        if asked:
+            self.say(f"{label}: stopped after step {state.step} of {total}; go on with --resume")
+            raise KeyboardInterrupt
 
     def over(self) -> bool:
         """All runs are played and the processes part. True for those that are not the first: they are done."""
@@ -118,6 +117,15 @@ class Runs:
 
     def _path(self, part: str) -> Path | None:
         return None if self.out is None else self.out / ".".join(filter(None, [self.name, part, "state.safetensors"]))
+
+    def _anybody(self, asked: list[int]) -> bool:
+        """Whether this process or another was asked to stop: all stop after the same step."""
+        if ranks.world() > 1:
+            share = torch.tensor([float(bool(asked))], device=self.device)
+            ranks.average([share])
+            if share > 0 and not asked:
+                asked.append(0)
+        return bool(asked)
 
     def _keep(self, state: State | Kept, path: Path | None) -> None:
         if path is not None and self.first:
@@ -136,12 +144,12 @@ def marks(total: int, times: int) -> set[int]:
 
 @contextlib.contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """A list that is empty until somebody asks this process to end, by Ctrl-C or SIGTERM; a second Ctrl-C is not kept
-    waiting."""
+    """A list that is empty until somebody asks this process to end, by Ctrl-C or SIGTERM. The same asked twice is not
+    kept waiting."""
     asked: list[int] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if asked:
+        if number in asked:
             raise KeyboardInterrupt
         asked.append(number)
 
