@@ -105,10 +105,12 @@ class CaptionPool:
         swap = false & (torch.arange(n, device=g.device) % 2 == 0)
         return labels, self.true[rows], torch.where(swap[:, None], self.true[other], self.hard[rows])
 
-    def batch(self, n: int, g: torch.Generator, *, pairs: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        """``pick`` with the scenes drawn: pictures (n, 3, 32, 32) in [-1, 1] in the place of labels."""
+    def batch(
+        self, n: int, g: torch.Generator, *, pairs: int = 0, resolution: int = 32
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """``pick`` with the scenes drawn: pictures (n, 3, R, R) in [-1, 1] in the place of labels."""
         labels, true, wrong = self.pick(n, g, pairs=pairs)
-        return world.draw(world.place(labels, g)), true, wrong
+        return world.draw(world.place(labels, g), resolution), true, wrong
 
 
 class CaptionBatch(NamedTuple):

@@ -190,6 +190,13 @@ def _load(name: str, folder: Path | None) -> nn.Module:
     if not MODELS[name].checkpoint:
         return _ExactMel()
     module = checkpoint.load(_CLASSES[name], _source(name, folder))
+    numbers: Any = module.hparams
+    side = numbers.get("resolution", 32)
+    if side != 32:
+        raise ExportError(
+            f"{name}: this model draws {side}x{side} pixels; pages and files are made for 32x32. Export one that was "
+            "trained in another profile than gpu."
+        )
     if isinstance(module, Repairers):
         return module.game
     if isinstance(module, Space):

@@ -77,24 +77,33 @@ class Trunk(nn.Module):
 
     A pixel-unshuffle turns 2x2 pixels into channels, so that convolutions run at 16x16 and 8x8, where a
     CPU spends them best. Twins of this trunk are the discriminator, the image tower and the judge; each has
-    weights of its own.
+    weights of its own. Larger pictures, of another ``resolution``, can be taken in larger patches: 64x64 pixels in
+    patches of 4x4 are 16x16 again.
     """
 
     def __init__(
-        self, *, width: int = 32, blocks: int = 1, features: int = 128, channels: int = 3, resolution: int = 32
+        self,
+        *,
+        width: int = 32,
+        blocks: int = 1,
+        features: int = 128,
+        channels: int = 3,
+        resolution: int = 32,
+        patch: int = 2,
     ):
         super().__init__()
-        if resolution % 8:
-            raise ValueError(f"resolution: expected a multiple of 8, got {resolution}.")
-        self.stem = conv(4 * channels, width)
+        if resolution % (4 * patch):
+            raise ValueError(f"resolution: expected a multiple of {4 * patch}, got {resolution}.")
+        self.patch = patch
+        self.stem = conv(patch**2 * channels, width)
         self.early = nn.ModuleList(ResBlock(width) for _ in range(blocks))
         self.down = conv(4 * width, 2 * width, 1)
         self.late = nn.ModuleList(ResBlock(2 * width) for _ in range(blocks))
         self.last = conv(8 * width, 2 * width, 1)
-        self.out = linear(2 * width * (resolution // 8) ** 2, features)
+        self.out = linear(2 * width * (resolution // (4 * patch)) ** 2, features)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.stem(F.pixel_unshuffle(x, 2))  # (B, width, 16, 16)
+        h = self.stem(F.pixel_unshuffle(x, self.patch))  # (B, width, 16, 16)
         for block in self.early:
             h = block(h)
         h = self.down(F.pixel_unshuffle(h, 2))  # (B, 2*width, 8, 8)
@@ -143,6 +152,17 @@ class Whiten(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.centre) @ self.spread
+
+
+@torch.no_grad()
+def coarse_eyes(trunk: Trunk, smaller: Trunk) -> None:
+    """Give a trunk for larger patches the weights of a trunk for patches of 2x2: it then sees in a large picture just
+    what the other sees in that picture averaged down. Raises ``RuntimeError`` where the sizes differ."""
+    times = trunk.patch // smaller.patch
+    weights = smaller.state_dict()
+    fine = weights["stem.weight"].unflatten(1, (-1, smaller.patch, smaller.patch))  # (width, channels, 2, 2, 3, 3)
+    spread = fine.repeat_interleave(times, 2).repeat_interleave(times, 3) / times**2
+    trunk.load_state_dict({**weights, "stem.weight": spread.flatten(1, 3)})
 
 
 def upsample_head(width: int, channels: int = 3, factor: int = 2, *, gain: float = 1.0) -> nn.Sequential:

@@ -15,29 +15,51 @@ from torch.nn import functional as F
 from mmcourse import ranks
 from mmcourse.checks import expect_shape
 from mmcourse.data import CaptionPool, Encode, vocabulary
-from mmcourse.layers import ModBlock, Trunk, Whiten, conv, linear, no_grad_copy, upsample_head
+from mmcourse.layers import ModBlock, Trunk, Whiten, coarse_eyes, conv, linear, no_grad_copy, upsample_head
 from mmcourse.text import Vocabulary
 from mmcourse.train import Batch, Extra, Sample, TrainConfig, falling
 
 SPACE = 64
+RESOLUTIONS = (32, 64)
+
+
+def patch_of(resolution: int) -> int:
+    """The side of the patch of pixels that one of 16x16 places stands for. Raises ``ValueError`` where these networks
+    have none."""
+    if resolution not in RESOLUTIONS:
+        raise ValueError(f"resolution: expected one of {', '.join(map(str, RESOLUTIONS))} pixels, got {resolution}.")
+    return resolution // 16
 
 
 class Generator(nn.Module):
     """Noise z (B, 16) and a condition (B, 64) of the shared space to pictures (B, 3, 32, 32) in [-1, 1].
 
-    The condition enters twice: beside z in the first layer, and as a modulation of every block.
+    The condition enters twice: beside z in the first layer, and as a modulation of every block. With a ``resolution``
+    of 64 the last layer makes 4x4 pixels of each of 16x16 places, and the rest stays as it is.
     """
 
-    def __init__(self, *, z: int = 16, cond: int = SPACE, width: int = 40, blocks: int = 1, mapping: int = 256):
+    def __init__(
+        self,
+        *,
+        z: int = 16,
+        cond: int = SPACE,
+        width: int = 40,
+        blocks: int = 1,
+        mapping: int = 256,
+        resolution: int = 32,
+    ):
         super().__init__()
-        self.hparams: dict[str, Any] = dict(z=z, cond=cond, width=width, blocks=blocks, mapping=mapping)
+        patch = patch_of(resolution)
+        self.hparams: dict[str, Any] = dict(
+            z=z, cond=cond, width=width, blocks=blocks, mapping=mapping, resolution=resolution
+        )
         self.whiten = Whiten(cond)
         self.map = linear(z + cond, mapping)
         self.base = linear(mapping, 2 * width * 64)
         self.early = nn.ModuleList(ModBlock(2 * width, mapping) for _ in range(blocks))
         self.up = nn.Sequential(conv(2 * width, 4 * width, 1), nn.PixelShuffle(2))
         self.late = nn.ModuleList(ModBlock(width, mapping) for _ in range(blocks))
-        self.head = upsample_head(width, gain=0.3)
+        self.head = upsample_head(width, factor=patch, gain=0.3)
 
     def forward(self, z: Tensor, cond: Tensor) -> Tensor:
         expect_shape(z, f"B {self.hparams['z']}", name="z")
@@ -48,7 +70,7 @@ class Generator(nn.Module):
         h = self.up(F.leaky_relu(h, 0.2))  # (B, width, 16, 16)
         for block in self.late:
             h = block(h, w)
-        return torch.tanh(self.head(F.leaky_relu(h, 0.2)))  # (B, 3, 32, 32)
+        return torch.tanh(self.head(F.leaky_relu(h, 0.2)))  # (B, 3, R, R)
 
 
 class Discriminator(nn.Module):
@@ -58,10 +80,16 @@ class Discriminator(nn.Module):
     features mapped into the shared space (Miyato and Koyama, arXiv 1802.05637).
     """
 
-    def __init__(self, *, cond: int = SPACE, width: int = 32, blocks: int = 1, features: int = 128):
+    def __init__(
+        self, *, cond: int = SPACE, width: int = 32, blocks: int = 1, features: int = 128, resolution: int = 32
+    ):
         super().__init__()
-        self.hparams: dict[str, Any] = dict(cond=cond, width=width, blocks=blocks, features=features)
-        self.trunk = Trunk(width=width, blocks=blocks, features=features)
+        patch = patch_of(resolution)
+        self.hparams: dict[str, Any] = dict(
+            cond=cond, width=width, blocks=blocks, features=features, resolution=resolution
+        )
+        size: dict[str, int] = dict(width=width, blocks=blocks, features=features)
+        self.trunk = Trunk(**size, resolution=resolution, patch=patch)
         self.alone = linear(features, 1)
         self.project = linear(features, cond, gain=math.sqrt(cond))  # a unit vector's entries are small
 
@@ -70,12 +98,12 @@ class Discriminator(nn.Module):
         """Take over a trained image tower: D begins with eyes that know shapes, and with the shared space as its
         measure of fit. Every weight then goes on learning.
 
-        ``pictures`` (B, 3, 32, 32) and their captions' vectors ``cond`` (B, 64) set the scale: fits start with a
+        ``pictures`` (B, 3, R, R) and their captions' vectors ``cond`` (B, 64) set the scale: fits start with a
         spread of 1, and the part of the logit that ignores the caption starts at 0. After Sauer et al., "Projected
         GANs", arXiv 2111.01007, where such eyes stay frozen. Raises ``ValueError`` where the sizes differ.
         """
         try:
-            self.trunk.load_state_dict(tower.trunk.state_dict())
+            coarse_eyes(self.trunk, tower.trunk)
             self.project.load_state_dict(tower.out.state_dict())
         except RuntimeError as error:
             raise ValueError(f"start_from: the tower is not of this discriminator's size. {error}") from error
@@ -110,6 +138,11 @@ def encoder(space: Any, words: Vocabulary, *, chunk: int = 500) -> Encode:
     return encode
 
 
+def small(x: Tensor) -> Tensor:
+    """Pictures (B, 3, R, R) averaged down to 32x32, the size that the towers read."""
+    return x if x.shape[-1] == 32 else F.avg_pool2d(x, x.shape[-1] // 32)
+
+
 def similarity_help(
     image_tower: nn.Module, *, weight: float, until: float, pairs: int = 0, apart: float = 0.0, apart_until: float = 0.6
 ) -> Extra:
@@ -128,12 +161,12 @@ def similarity_help(
         loss = fake.new_zeros(())
         if batch.cond is None or (isinstance(progress, float) and not now and not keep_apart):
             return loss
-        made = image_tower(fake)  # (B, 64)
+        made = image_tower(small(fake))  # (B, 64)
         loss = loss - now * (made * batch.cond).sum(1).mean()
         if pairs:
             here = ranks.part(pairs, "pairs")
             with torch.no_grad():
-                seen = image_tower(batch.real)
+                seen = image_tower(small(batch.real))
                 wanted = (seen[:here] - seen[-here:]).norm(dim=1)  # (pairs,)
             found = ((made[:here] - made[-here:]).square().sum(1) + 1e-6).sqrt()
             loss = loss + keep_apart * F.relu(wanted - found).mean()
@@ -152,6 +185,7 @@ class Recipe:
     """Sizes and numbers of one text-to-image run; a profile is one of these."""
 
     objects: tuple[int, ...] = (1,)
+    resolution: int = 32
     width: int = 40
     blocks: int = 1
     mapping: int = 256
@@ -170,14 +204,25 @@ class Recipe:
         return dict(json.loads(json.dumps(asdict(self))))
 
 
-#: One entry a profile; "cpu_two" learns one and two things, and takes more than three times as many steps.
+#: One entry a profile; "cpu_two" learns one and two things, and takes more than three times as many steps. "shipped"
+#: does so for longer still, on a CPU. "gpu" draws 64x64 pixels with a larger network, in batches that fill a card.
 PROFILES = {
     "quick": Recipe(
         captions=1000, help=3.0, help_until=2.0, config=_run(150, lr=1.5e-3, gamma=0.3, calm=1.0, ema=0.95)
     ),
     "cpu": Recipe(),
     "cpu_two": Recipe(objects=(1, 2), loud=1.4, config=_run(5000)),
-    "gpu": Recipe(objects=(1, 2), captions=40000, pairs=4, apart=1.0, config=_run(12000, ema=0.999, final_lr=0.02)),
+    "shipped": Recipe(objects=(1, 2), captions=40000, pairs=4, apart=1.0, config=_run(12000, ema=0.999, final_lr=0.02)),
+    "gpu": Recipe(
+        objects=(1, 2),
+        resolution=64,
+        width=96,
+        blocks=2,
+        captions=40000,
+        pairs=32,
+        apart=1.0,
+        config=_run(12000, batch=128, ema=0.999, final_lr=0.02),
+    ),
 }
 
 
@@ -194,13 +239,15 @@ def prepare(
     )
     before = torch.random.get_rng_state()
     torch.manual_seed(seed)  # initial weights only; the global state is given back below
-    G = Generator(z=recipe.config.z, width=recipe.width, blocks=recipe.blocks, mapping=recipe.mapping).to(device)
-    D = Discriminator(blocks=space.hparams["blocks"], width=space.hparams["width"]).to(device)
+    size: dict[str, int] = dict(width=recipe.width, blocks=recipe.blocks, mapping=recipe.mapping)
+    G = Generator(z=recipe.config.z, resolution=recipe.resolution, **size).to(device)
+    eyes: dict[str, int] = {k: space.hparams[k] for k in ("blocks", "width")}
+    D = Discriminator(resolution=recipe.resolution, **eyes).to(device)
     torch.random.set_rng_state(before)
     G.whiten.fit(pool.true[: len(pool.twins)], pool.twins, floor=0.003, gain=recipe.loud)
     tower = no_grad_copy(space.image).to(device)
     if recipe.eyes:
-        pictures, true, _ = pool.batch(256, torch.Generator(device).manual_seed(seed))
+        pictures, true, _ = pool.batch(256, torch.Generator(device).manual_seed(seed), resolution=recipe.resolution)
         D.start_from(tower, pictures, true)
     extra = None
     if recipe.help or recipe.apart:
@@ -208,7 +255,11 @@ def prepare(
             tower, weight=recipe.help, until=recipe.help_until, pairs=recipe.pairs, apart=recipe.apart
         )
     config = replace(recipe.config, seed=seed)
-    return G, D, lambda rng, step: Batch(*pool.batch(config.batch, rng, pairs=recipe.pairs)), extra, config
+
+    def sample(rng: torch.Generator, step: int) -> Batch:
+        return Batch(*pool.batch(config.batch, rng, pairs=recipe.pairs, resolution=recipe.resolution))
+
+    return G, D, sample, extra, config
 
 
 class Painter:
@@ -228,7 +279,7 @@ class Painter:
 
     @torch.no_grad()
     def draw(self, captions: Sequence[str], rng: torch.Generator | None = None, *, z: Tensor | None = None) -> Tensor:
-        """One picture a caption: (B, 3, 32, 32) in [-1, 1]. Give a random source, or the noise z (B, 16) itself.
+        """One picture a caption: (B, 3, R, R) in [-1, 1]. Give a random source, or the noise z (B, 16) itself.
 
         Raises ``UnknownWords`` for words the model never saw, ``ValueError`` for an empty caption.
         """

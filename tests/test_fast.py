@@ -294,7 +294,7 @@ def test_drawing_a_batch_and_a_step_never_wait(chapter: str, monkeypatch: pytest
     # torch's one_hot checks its labels on a CPU, and leaves that to the scatter on a card, where it does not wait
     monkeypatch.setattr(cgan, "one_hot", lambda y, n: torch.zeros(len(y), n).scatter(1, y[:, None], 1.0))
     if chapter == "text2image":
-        recipe = replace(text2image.PROFILES["gpu"], captions=60, width=4)
+        recipe = replace(text2image.PROFILES["gpu"], captions=60, width=4, pairs=2)
         recipe = replace(recipe, config=replace(recipe.config, batch=8))
         G, D, sample, extra, config = text2image.prepare(load(Space, "space"), recipe)
     else:

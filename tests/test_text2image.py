@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from mmcourse import metrics, text2image, world
 from mmcourse.checkpoint import card, load, verify
@@ -293,3 +296,37 @@ def test_bad_prompts_are_refused_with_help() -> None:
 def test_the_generator_belongs_to_the_shipped_space() -> None:
     assert card("text2image")["space"] == verify("space")
     assert set(text2image.PROFILES) >= {"quick", "cpu", "gpu"}
+
+
+@pytest.mark.parametrize("seen", [32, 64])
+def test_pictures_of_another_size_come_out_and_are_looked_at(seen: int, rng: torch.Generator) -> None:
+    G, D = Generator(width=8, resolution=seen), Discriminator(width=8, resolution=seen)
+    made = G(torch.randn(2, 16, generator=rng), torch.randn(2, 64, generator=rng))
+    assert made.shape == (2, 3, seen, seen) and D(made, torch.zeros(2, 64)).shape == (2, 1)
+    assert Generator(**G.hparams).load_state_dict(G.state_dict())
+
+
+def test_eyes_for_large_pictures_see_what_the_tower_sees_in_small_ones(space: Space, rng: torch.Generator) -> None:
+    D = Discriminator(width=space.hparams["width"], blocks=space.hparams["blocks"], resolution=64)
+    large = world.draw(world.sample_scenes(8, rng), 64)
+    D.start_from(space.image, large, F.normalize(torch.randn(8, 64, generator=rng), dim=1))
+    features = space.image.trunk(F.avg_pool2d(large, 2))
+    torch.testing.assert_close(D.look(large), features, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(D.look(large), space.image.trunk(large[:, :, ::2, ::2]), atol=1e-2), "the test can fail"
+
+
+def test_the_large_recipe_draws_trains_and_is_judged(space: Space, judge: Judge) -> None:
+    recipe = replace(text2image.PROFILES["gpu"], captions=100, width=8, pairs=2)
+    recipe = replace(recipe, config=replace(recipe.config, steps=2, batch=8))
+    G, D, sample, extra, config = prepare(space, recipe)
+    assert sample(torch.Generator().manual_seed(0), 0).real.shape == (8, 3, 64, 64)
+    *_, last = play(G, D, sample, config, extra=extra)
+    assert last.losses["extra"] != 0
+    pictures = Painter(space, last.state.ema).draw(["a small red circle"], torch.Generator().manual_seed(1))
+    assert pictures.shape == (1, 3, 64, 64) and judge.read(pictures).shape == (1, 8)
+
+
+@pytest.mark.parametrize("network", [Generator, Discriminator])
+def test_a_size_that_the_networks_have_not_is_refused(network: Any) -> None:
+    with pytest.raises(ValueError, match="resolution: expected one of 32, 64 pixels, got 48"):
+        network(resolution=48)

@@ -266,7 +266,7 @@ held_out = [f"a large {colour} {shape}" for colour, shape in world.HELD_OUT]
 asked = [c for c in held_out for _ in range(6)]
 pictures = painter.draw(asked, runtime.generator(SEED))
 right = metrics.right_pictures(judge, pictures, world.statements(asked)).view(6, 6)
-plots.caption_sheet(pictures.view(6, 6, 3, 32, 32), held_out, marks=right)
+plots.caption_sheet(pictures.unflatten(0, (6, 6)), held_out, marks=right)
 
 # %% [markdown]
 # ## 8. A published text-to-image GAN, taken apart
