@@ -23,7 +23,7 @@ SEED = 0
 import copy
 
 import torch
-from mmcourse import distances, gan, plots, runtime
+from mmcourse import distances, fast, gan, plots, runtime
 from mmcourse.checkpoint import load
 from mmcourse.features import FeatureNet
 from mmcourse.metrics import diversity
@@ -311,7 +311,7 @@ start = measure(G)
 # %%
 unit = start["Frechet"]  # so that both measures fit into one chart
 panel = LivePanel(config.steps, samples=lambda state: state.ema(z), measure=lambda state: measure(state.ema, unit, "Frechet / its start"))
-for step in panel(play(G, D, sample, config)):
+for step in panel(fast.play(G, D, sample, config)):  # play itself; on a CUDA card the same steps, captured
     pass
 end, raw = measure(step.state.ema), measure(step.state.G)
 print({k: f"{start[k]:.3g} -> {end[k]:.3g}, without averaging {raw[k]:.3g}" for k in end})

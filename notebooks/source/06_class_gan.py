@@ -27,7 +27,7 @@ import copy
 from dataclasses import replace
 
 import torch
-from mmcourse import cgan, distances, gan, plots, runtime
+from mmcourse import cgan, distances, fast, gan, plots, runtime
 from mmcourse.checkpoint import load
 from mmcourse.features import FeatureNet, feature_steps, label_accuracy
 from mmcourse.layers import count_parameters
@@ -300,7 +300,7 @@ panel = LivePanel(
     title=data.title,
 )
 began = auc(swap(D))
-for step in panel(play(G, D, sample, config)):
+for step in panel(fast.play(G, D, sample, config)):  # play itself; on a CUDA card the same steps, captured
     pass
 D, model = D.cpu(), step.state.ema.cpu()
 begin, end = accuracy(untrained, N), accuracy(model, N)

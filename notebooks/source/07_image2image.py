@@ -24,7 +24,7 @@ SEED = 0
 from dataclasses import replace
 
 import torch
-from mmcourse import image2image, plots, runtime, world
+from mmcourse import fast, image2image, plots, runtime, world
 from mmcourse.checkpoint import load
 from mmcourse.image2image import PatchDiscriminator, Translators, UNet, fit_l1, measure, pairs, prepare, translate
 from mmcourse.train import play
@@ -196,7 +196,7 @@ def watch(state):
 
 untrained = measure(G, recipe, seed=SEED, D=D)
 panel = LivePanel(config.steps, samples=lambda state: translate(state.ema, test.cond), measure=watch, every=max(1, config.steps // 5))
-for step in panel(play(G, D, sample, config, extra=extra)):
+for step in panel(fast.play(G, D, sample, config, extra=extra)):  # play itself; on a CUDA card captured
     pass
 
 # %% [markdown]

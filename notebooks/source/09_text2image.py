@@ -23,13 +23,12 @@ SEED = 0
 import random
 
 import torch
-from mmcourse import metrics, plots, runtime, text2image, world
+from mmcourse import fast, metrics, plots, runtime, text2image, world
 from mmcourse.checkpoint import load
 from mmcourse.data import caption_set
 from mmcourse.encoders import Space
 from mmcourse.judge import Judge
 from mmcourse.text2image import Generator, Painter, prepare
-from mmcourse.train import play
 
 profile = runtime.pick_profile(PROFILE)
 device = runtime.pick_device() if profile == "gpu" else "cpu"
@@ -185,6 +184,10 @@ print(f"wrong captions already score lower: {(on_wrong < on_real).float().mean()
 # picture towards its caption in the shared space. It helps early; later G can please the frozen tower without drawing
 # better, so its weight falls as the run goes on.
 #
+# The loop is lesson 04's `play`. On a CPU `fast.play` is that loop. On a CUDA card it plays the same steps, written as
+# one function of tensors that is compiled and captured: the losses are the same within rounding, and the first minute or
+# two are spent on making it. To keep the readable loop there, take `how="loop"`.
+#
 # **Predict.** Colour, size, place, shape: which will be right first, and which last?
 
 # %%
@@ -204,7 +207,7 @@ start = measure(type("Start", (), {"ema": G}))
 
 # %%
 panel = LivePanel(config.steps, samples=lambda state: Painter(space, state.ema).draw(exam.captions[:8], z=z[:8]), measure=measure)
-for step in panel(play(G, D, sample, config, extra=extra)):
+for step in panel(fast.play(G, D, sample, config, extra=extra)):
     pass
 end = measure(step.state)
 print({k: f"{start[k]:.2f} -> {end[k]:.2f}" for k in end})
