@@ -89,6 +89,16 @@ def test_a_long_run_is_thinned_to_means(tmp_path: Path) -> None:
     assert curve(tmp_path / "count", "learning rate")[1] == (6, pytest.approx(1 / 6))
 
 
+def test_speed_is_told_where_several_steps_are_played_at_once(tmp_path: Path) -> None:
+    """Eight steps in two seconds, and each is told of afterwards: four steps a second, and no spike."""
+    log = runs.Log(tmp_path, 32)
+    for number in range(1, 33):
+        played = -(-number // 8) * 8
+        log.add(number, {"g": 1.0}, 0.1, played, played / 4)
+    log.close()
+    assert [v for _, v in curve(tmp_path, "steps a second")] == [4.0, 4.0, 4.0]
+
+
 def test_a_resumed_run_appends_and_what_was_after_its_save_is_hidden(tmp_path: Path) -> None:
     quiet: Any = lambda line: None  # noqa: E731
     kept = Kept()

@@ -89,7 +89,7 @@ class Runs:
                         values = ", ".join(f"{k} {v:.3f}" for k, v in losses.items())
                         self.say(f"{label}: step {number} of {total}, {values}, {state.seconds:.0f} s")
                     if log is not None:
-                        log.add(number, losses, _rate(state, number), state.seconds)
+                        log.add(number, losses, _rate(state, number), state.step, state.seconds)
                         if number in shown and sample is not None and isinstance(state, State):
                             log.show(number, drawn(state, sample))
                     if self._anybody(asked):
@@ -222,10 +222,12 @@ class Log:
         self.writer = SummaryWriter(str(folder), purge_step=begun + 1)
         self.every, self.total = math.ceil(total / POINTS), total
         self.sums: dict[str, float] = {}
-        self.steps, self.since = 0, 0.0
+        self.steps = 0
+        self.since: tuple[int, float] | None = None
 
-    def add(self, number: int, losses: dict[str, float], rate: float, seconds: float) -> None:
-        """One step: its number from 1, its losses, its learning rate, and the run's seconds of training so far."""
+    def add(self, number: int, losses: dict[str, float], rate: float, played: int, seconds: float) -> None:
+        """One step: its number from 1, its losses and its learning rate; and how many steps the run has played by now,
+        and in how many seconds. The fast twin plays some steps at once and then tells of each."""
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.steps += 1
@@ -234,9 +236,11 @@ class Log:
         for name, value in self.sums.items():
             self.writer.add_scalar(f"losses/{name}", value / self.steps, number)
         self.writer.add_scalar("learning rate", rate, number)
-        if self.since:  # the first point of a run also holds its start
-            self.writer.add_scalar("steps a second", self.steps / max(seconds - self.since, 1e-9), number)
-        self.sums, self.steps, self.since = {}, 0, seconds
+        self.sums, self.steps = {}, 0
+        if self.since is not None and played > self.since[0]:  # the first point of a run also holds its start
+            speed = (played - self.since[0]) / max(seconds - self.since[1], 1e-9)
+            self.writer.add_scalar("steps a second", speed, number)
+        self.since = (played, seconds)
 
     def show(self, number: int, pictures: Tensor) -> None:
         """Pictures (B, C, H, W) in [0, 1], as a grid."""
