@@ -638,13 +638,16 @@ def quality(
 
 
 def kept_tricks(name: str, device: str) -> Tricks:
-    """Those that the throughput part found best, from its results file; where there is none, the ones that are safe."""
+    """Those that the throughput part found best, from its results file; where there is none, the ones that are safe.
+
+    On a CPU nothing is compiled: it takes longer than it wins back within some minutes, and it would count.
+    """
     try:
         parts = runtime.results(f"beside_peers_{device}")["parts"]
         found = parts[part_name("throughput", device)]["peers"][name]["tricks"]
     except (ValueError, KeyError):
         return Tricks(lean=True, adam="fused", channels_last=True, bf16=device == "cuda")
-    return Tricks(**found)
+    return replace(Tricks(**found), **({"compiled": ""} if device == "cpu" else {}))
 
 
 # ---- the command
