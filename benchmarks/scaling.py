@@ -199,7 +199,7 @@ def _measure(device: str, tiny: bool, how: str, rounds: int, until: float | None
     recipe = recipe_of(device, tiny=tiny)
     table: Row = {
         "what": "time and memory of one text-to-image update as one thing grows at a time, in the last fifth of a run; "
-        "the base is the recipe below. Generators draw 32x32 and 64x64; other sizes are D's trunk's and drawing's",
+        "the base is the file's recipe. Generators draw 32x32 and 64x64; other sizes are D's trunk's and drawing's",
         "command": f"python -m benchmarks.scaling --device {device}{' --tiny' if tiny else ''}",
         "memory": "tensors of a torch.profiler record" if device == "cpu" else "torch.cuda.max_memory_allocated",
         "how": how,

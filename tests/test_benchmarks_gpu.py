@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 import torch
 from conftest import ROOT
+from test_measured import assert_square
 
 from benchmarks import gpu, scaling, trace, updates
 from benchmarks.beside_peers import count
 from mmcourse import layers
+from mmcourse.course import measured
 
 Tables = dict[str, dict[str, Any]]
 
@@ -211,6 +213,19 @@ def test_the_trunk_is_counted_as_its_layers_are() -> None:
     net, x = layers.Trunk(width=w, resolution=side), torch.randn(3, 3, side, side)
     assert count(lambda: net(x)) == 3 * once
     assert count(lambda: torch.autograd.grad(net(x).sum(), list(net.parameters()))) == 3 * (3 * once - stem)
+
+
+def test_the_results_page_shows_these_tables(everything: Tables) -> None:
+    """The page reads the very tables that the script writes."""
+    tables = {f"{name}_gpu": table for name, table in everything.items()}
+    tables |= {f"{name}_cpu": everything[name] for name in ("scaling", "trace")}
+    text = "\n".join(measured.page(tables))
+    assert_square(text)
+    assert text.count(measured.NOT_YET) == 1  # the peers on a CPU have a file of another kind
+    gap = everything["trace"]["rows"][0]["recorded"]["idle"]["largest"]
+    assert text.count(f"between `{gap['before']}` and `{gap['after']}`") >= 2
+    assert f"{everything['scaling']['rows'][0]['ms']['median']:g} (" in text
+    assert everything["checkpoints"]["rows"][0]["figure"] in text
 
 
 def test_scaling_in_small(everything: Tables) -> None:

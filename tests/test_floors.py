@@ -63,6 +63,7 @@ FLOORS = {
         "course.submission",
         "course.repair",
         "course.live",
+        "course.measured",
     ],
     8: ["course.report", "course.book", "course.training_all"],
     9: ["course.grade"],

@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmcourse.course import measured
 from mmcourse.course.live import files_under, model_files, to_json, write_shipped
 from mmcourse.runtime import ROOT, write_whole
 
@@ -444,6 +445,7 @@ def results_page(root: Path) -> str:
     for name, rows in sorted(tables["lessons"]["lessons"].items()):
         times = [f"{rows[p]['minutes']:.1f}" if p in rows else "not yet measured" for p in ("quick", "cpu")]
         out.append(f"| [{name.replace('_', ' ')}](notebooks/{name}.ipynb) | {times[0]} | {times[1]} |")
+    out += ["", *measured.page(tables)]
     out += ["", "## Shipped models", "", "| model | MB | made by |", "|---|---|---|"]
     for name, card in cards.items():
         size = (root / "checkpoints" / f"{name}.safetensors").stat().st_size / 1e6

@@ -1,0 +1,117 @@
+"""The results page tells what the tables tell, and says of the rest that it is not yet measured."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mmcourse.course import measured
+
+CARD = {"gpu": "A Card", "gpu_memory_gb": 80, "driver": "570.1", "cuda": "13.2", "cudnn": 91000, "torch": "2.15.0"}
+STEP = {
+    "machine": CARD,
+    "what": "one update",
+    "product": 700.0,
+    "rows": [
+        {"how": "captured", "width": 256, "batch": 1024, "error": "OutOfMemoryError: no | room"},
+        {
+            "how": "captured",
+            "width": 128,
+            "batch": 512,
+            "ms": {"median": 10.0, "low": 9.0, "high": 12.0},
+            "pictures_a_second": {"median": 51200.0, "low": 50000.0, "high": 52000.0},
+            "share": 0.41,
+            "seconds_of_the_first_eight": 31.0,
+        },
+        {
+            "how": "compiled",
+            "said": "it could not",
+            "width": 40,
+            "batch": 16,
+            "ms": {"median": 2.0, "low": 2.0, "high": 2.0},
+            "pictures_a_second": {"median": 8000.0, "low": 8000.0, "high": 8000.0},
+            "share": 0.05,
+            "seconds_of_the_first_eight": 3.0,
+        },
+    ],
+}
+TARGETS = {"seen": 0.995, "held_out": 0.97}
+
+
+def test_without_tables_everything_is_not_yet_measured() -> None:
+    text = "\n".join(measured.page({}))
+    assert text.count(measured.NOT_YET) == 3 + len(measured.PARTS)
+    assert "has been measured on a GPU yet" in text
+    for part in measured.PARTS:
+        assert f"`python -m benchmarks.gpu --out results --parts {part}`" in text
+    for name in ("scaling", "trace", "beside_peers"):
+        assert f"`python -m benchmarks.{name}" in text
+
+
+def line(tables: dict[str, Any], part: str) -> str:
+    """What the page's table says of a part."""
+    lines = [x for x in measured.card(tables) if x.startswith("|") and f"--parts {part}`" in x]
+    assert len(lines) == 1
+    return lines[0].split(" | ")[1]
+
+
+def test_a_card_is_named_and_its_best_update_found() -> None:
+    tables = {"step_gpu": STEP}
+    text = "\n".join(measured.card(tables))
+    assert "A Card: 80 GB, driver 570.1, CUDA 13.2, cuDNN 91000, torch 2.15.0." in text
+    assert line(tables, "step") == "41.0 %, 51,200 pictures a second: captured, width 128, batch 512"
+    assert "| captured | 128, 512 | 10 (9 to 12) | 51,200 | 41.0 % | 31 |" in text
+    assert "| compiled (fell back) | 40, 16 |" in text
+    assert "failed: OutOfMemoryError: no \\| room" in text
+    assert line(tables, "text") == measured.NOT_YET
+
+
+def test_a_target_is_reached_or_it_is_not() -> None:
+    curve = [{"seconds": 100.0, "seen": 0.9, "held_out": 0.9}, {"seconds": 143.2, "seen": 0.996, "held_out": 0.971}]
+    table = {"machine": CARD, "targets": TARGETS, "curve": curve, "reached": {"seen": 143.2, "all": 143.2}}
+    table["end"] = {"n": 10000, "seen": 0.9951, "held_out": 0.9702}
+    told = "after 143 s, compiling included; in the end seen 99.5 %, held out 97.0 %"
+    assert line({"text_gpu": table}, "text") == told
+    table = {**table, "curve": curve[:1], "reached": {}}
+    del table["end"]
+    assert line({"text_gpu": table}, "text") == "not reached in 100 s; then seen 90.0 %, held out 90.0 %"
+
+
+def test_a_part_that_failed_says_so_beside_what_it_had() -> None:
+    failed = {"machine": CARD, "error": "DataMissing: MNIST is not here"}
+    assert line({"labels_gpu": failed}, "labels") == f"{measured.NOT_YET} (DataMissing: MNIST is not here)"
+    late = {**STEP, "error": "stopped when its time was over"}
+    assert line({"step_gpu": late}, "step").startswith("41.0 %") and "its time was over" in line(
+        {"step_gpu": late}, "step"
+    )
+    models = {"machine": CARD, "rows": [{"name": "gan", "figure": "distance: 3.0"}, {"name": "cgan", "error": "no"}]}
+    assert line({"checkpoints_gpu": models}, "checkpoints") == "gan: distance: 3.0"
+    assert line({"checkpoints_gpu": {**models, "rows": models["rows"][1:]}}, "checkpoints") == measured.NOT_YET
+
+
+def test_the_faster_of_ours_stands_beside_each_peer() -> None:
+    def ours(best: float, shipped: float) -> dict[str, Any]:
+        ratios = {"times the peer, at its best": best, "times the peer, as shipped": shipped}
+        spread = {k: {"median": v, "least": v, "most": v} for k, v in ratios.items()}
+        rate = {"images_a_second": {"median": 1.0, "least": 1.0, "most": 1.0}}
+        return {**rate, "operations_an_image": 5_000_000, "share_of_ceiling": 0.1, **spread}
+
+    rows = {"ours, readable": ours(1.0, 4.0), "ours, fast": ours(3.2, 11.0)}
+    table = {"machine": CARD, "peers": {"df-gan": {"batch": 256, "rows": rows}}}
+    assert line({"peers_gpu": table}, "peers") == "DF-GAN at its best 3.2 times, as shipped 11.0 times"
+    parts = {"throughput, 1 thread": {**table, "machine": {"cpu": "A Processor", "threads": 1}}, "quality": {}}
+    text = "\n".join(measured.page({"beside_peers_cpu": {"parts": parts}}))
+    assert "### CPU: throughput, 1 thread" in text and "A Processor, 1 thread." in text
+    assert "| DF-GAN, 256 | ours, readable | 1 (1 to 1) | 5 | 10.0 % | 1 (1 to 1) |" in text
+    assert "|  | ours, fast | 1 (1 to 1) | 5 | 10.0 % | 3.2 (3.2 to 3.2) |" in text
+
+
+def assert_square(text: str) -> None:
+    """Every table of a page has as many cells in each row as in its head."""
+    for block in re.findall(r"(?:^\|.*\n)+", text + "\n", re.MULTILINE):
+        cells = {len(re.findall(r"(?<!\\)\|", row)) for row in block.splitlines()}
+        assert len(cells) == 1, block
+
+
+def test_tables_are_square() -> None:
+    assert_square("\n".join(measured.page({"step_gpu": STEP})))
