@@ -173,9 +173,9 @@ def part_step(task: Task) -> None:
         "rows": [],
     }
     own = (base.width, base.config.batch)
-    sizes = [(best, *own), (best, 8, 4)] if task.tiny else [(best, *SIZES[0]), (best, *own), ("loop", *own)]
-    rest = [] if task.tiny else [*((best, *size) for size in SIZES[1:]), ("eager", *own), ("compiled", *own)]
-    for how, width, batch in [*sizes, *rest]:
+    units = [(best, *SIZES[0]), (best, *own), ("loop", *own), *((best, *size) for size in SIZES[1:])]
+    units += [(how, *own) for how in ("graphed", "eager", "compiled")]
+    for how, width, batch in [(best, *own), (best, 8, 4)] if task.tiny else units:
         if out_of_time(task.until):
             break
         row: Row = {"how": how, "width": width, "batch": batch}
@@ -283,7 +283,7 @@ def part_text(task: Task) -> None:
     task.write(table)
     captions = sets["held_out"].captions[:6]
     sheet = text2image.Painter(space, ema).draw([c for c in captions for _ in range(8)], runtime.generator(0))
-    plots.caption_sheet(sheet.view(6, 8, 3, 32, 32), captions, path=task.file.with_suffix(".png"))
+    plots.caption_sheet(sheet.unflatten(0, (6, 8)), captions, path=task.file.with_suffix(".png"))
 
 
 def part_labels(task: Task) -> None:
@@ -348,7 +348,7 @@ def part_trace(task: Task) -> None:
 def part_checkpoints(task: Task) -> None:
     """The models of the course in the gpu profile, with cards, under DIR/checkpoints, as far as the time allows."""
     folder, profile = task.out / "checkpoints", "quick" if task.tiny else "gpu"
-    names = ("hearing_digits",) if task.tiny else (*WORTH, *(n for n in training.NAMES if n not in WORTH))
+    names = ("outline2picture",) if task.tiny else (*WORTH, *(n for n in training.NAMES if n not in WORTH))
     table: Row = {"what": f"the models of the course in the {profile} profile", "rows": []}
     for name in names:
         if out_of_time(task.until):
