@@ -313,6 +313,50 @@ def emoji_rows() -> list[tuple[str, str, str]]:
     return out
 
 
+def beside_rows() -> list[tuple[str, str, str]]:
+    """Ours beside well-known recipes: speed at equal operations, quality over seconds."""
+    parts, out = read("results/beside_peers_cpu.json").get("parts", {}), []
+    names = {"cgan": "PyTorch-GAN's cgan", "dcgan": "PyTorch-GAN's dcgan", "df-gan": "DF-GAN"}
+    speed, found = ({}, {})
+    for n in ("2 threads", "1 thread"):  # what a learner's laptop has, where it could be measured
+        speed, found = speed or parts.get(f"throughput, {n}", {}), found or parts.get(f"quality, {n}", {})
+    for name, row in speed.get("peers", {}).items():
+        ours = row["rows"]["ours, readable"]
+        best = next(k for k in ("peer, at its best in float32", "peer, at its best") if k in row["rows"])
+        what = f"{times(ours[f'times the {best}'])} the images a second of its best in float32, "
+        what += f"{times(ours['times the peer, as shipped'])} as shipped"
+        if "bf16" in best or row["tricks"]["bf16"]:
+            what += f"; both in bf16 {times(row['rows']['ours, bf16']['times the peer, at its best'])}"
+        how = f"{speed['rounds']} rounds in turns, batch {row['batch']}, "
+        out.append((f"ours beside {names[name]}, at equal operations a picture", what, how + threads(speed)))
+    labels = {"text": "text to image of one thing beside DF-GAN", "digits": "digits beside PyTorch-GAN's dcgan"}
+    for part, label in labels.items():
+        seeds = found.get(part, [])
+        if not seeds:
+            continue
+        best = sorted(row["peers_best"] for row in seeds)
+        low, high = (percent(b) if part == "text" else f"{b:.0f}" for b in (best[0], best[-1]))
+        what = "its best accuracy" if part == "text" else "its best Frechet distance"
+        what += f" within {found['seconds']:.0f} s, {low}" + (f" to {high}" if len(seeds) > 1 else "")
+        soon = sorted(row["ours_at_peers_best"] for row in seeds if row["ours_at_peers_best"] is not None)
+        if len(soon) < len(seeds):
+            what += f", reached by ours in {len(soon)} of {len(seeds)} runs"
+        else:
+            what += f", reached by ours after {soon[0]:.0f}" + (f" to {soon[-1]:.0f}" if len(seeds) > 1 else "") + " s"
+        how = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, each at its own sizes, {threads(found)}"
+        out.append((f"{label}, in turns", what, how))
+    return out
+
+
+def times(row: dict[str, float]) -> str:
+    return f"{row['median']:.2f} times ({row['least']:.2f} to {row['most']:.2f})"
+
+
+def threads(table: dict[str, Any]) -> str:
+    n = table["machine"]["threads"]
+    return f"{n} thread" + ("s" if n > 1 else "")
+
+
 def ends_of(row: dict[str, float]) -> str:
     return f"{percent(row['median'])} ({percent(row['low'])} to {percent(row['high'])})"
 
@@ -379,7 +423,7 @@ def rows() -> list[tuple[str, str, str]]:
         same = "the same gradebook" if large["same_gradebook"] else "another gradebook"
         what = f"{same} after {large['kills']} kills; parent at most {large['parent_highest_mb']:.0f} MB"
         out.append((f"a class of {large['students']:,}", what, f"{large['seconds']['whole'] / 60:.0f} min"))
-    out += repair_rows() + hearing_rows() + emoji_rows() + book_rows()
+    out += repair_rows() + hearing_rows() + emoji_rows() + book_rows() + beside_rows()
     out.append(("everything on a GPU", "not yet measured", ""))
     return out
 
