@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +293,42 @@ def test_a_part_that_fails_hangs_or_dies_is_told_and_the_others_run(
     }
     assert all(table["machine"]["torch"] == torch.__version__ for table in tables.values())
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_race_ends_when_more_pictures_confirm_it_and_looks_take_no_time(tmp_path: Path) -> None:
+    task = gpu.Task("labels", "cpu", tmp_path, time.monotonic() + 60)
+    config = types.SimpleNamespace(steps=80)
+
+    def start() -> Iterator[Any]:
+        for k in range(1, 81):
+            yield types.SimpleNamespace(number=k, state=types.SimpleNamespace(ema=k, config=config))
+
+    def look(step: int) -> dict[str, Any]:
+        time.sleep(0.3)
+        return {"accuracy": {8: 0.5, 16: 0.994, 24: 0.993, 32: 0.9}[step]}
+
+    def sure(step: int) -> dict[str, Any]:
+        return {"accuracy": {16: 0.99, 24: 0.9931}[step]}
+
+    table: dict[str, Any] = {"what": "digits"}
+    assert gpu.race(task, start, look, sure, table, every=0.0) == 24
+    assert [(row["step"], row["accuracy"], "sure" in row) for row in table["curve"]] == [
+        (8, 0.5, False),
+        (16, 0.994, True),
+        (24, 0.993, True),
+    ]
+    assert table["end"] == {"accuracy": 0.9931} and set(table["reached"]) == {"accuracy", "all"}
+    assert table["reached"]["all"] < 0.3 and task.read()["reached"] == table["reached"]
+
+
+def test_a_race_that_reaches_nothing_is_measured_at_its_end(tmp_path: Path) -> None:
+    task = gpu.Task("labels", "cpu", tmp_path, time.monotonic() + 60)
+    state = types.SimpleNamespace(ema=0, config=types.SimpleNamespace(steps=10))
+    table: dict[str, Any] = {"what": "digits"}
+    steps = lambda: (types.SimpleNamespace(number=k, state=state) for k in range(1, 11))  # noqa: E731
+    gpu.race(task, steps, lambda ema: {"accuracy": 0.1}, lambda ema: {"accuracy": 0.2}, table, every=0.0)
+    assert [row["step"] for row in table["curve"]] == [8, 10]
+    assert table["end"] == {"accuracy": 0.2} and table["reached"] == {}
 
 
 def test_without_a_card_one_sentence_says_so(tmp_path: Path) -> None:
