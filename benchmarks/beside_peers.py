@@ -619,6 +619,7 @@ def quality(
     slice_: float = 10.0,
     seed: int = 0,
     tricks: dict[str, Tricks] | None = None,
+    kinds: Sequence[str] = ("text", "digits"),
 ) -> Row:
     """Caption accuracy and Frechet distance over seconds of training, ours and the peers in turns.
 
@@ -629,12 +630,12 @@ def quality(
     data = digits() if tiny else labelled("mnist", fall_back=False)
     space, n = checkpoint.load(Space, "space"), 50 if tiny else 500
     text, grey = ((tricks or {}).get(name) or kept_tricks(name, device) for name in ("df-gan", "dcgan"))
-    return {
-        "seconds": seconds,
-        "slice": slice_,
-        "text": [text_quality(space, device, seconds, slice_, seed, n, text)],
-        "digits": [grey_quality(data, device, seconds, slice_, seed, n if tiny else 4 * n, grey)],
-    }
+    out: Row = {"seconds": seconds, "slice": slice_}
+    if "text" in kinds:
+        out["text"] = [text_quality(space, device, seconds, slice_, seed, n, text)]
+    if "digits" in kinds:
+        out["digits"] = [grey_quality(data, device, seconds, slice_, seed, n if tiny else 4 * n, grey)]
+    return out
 
 
 def kept_tricks(name: str, device: str) -> Tricks:
@@ -666,11 +667,11 @@ def merge(part: str, device: str, table: Row) -> None:
         parts = runtime.results(name)["parts"]
     except ValueError:
         parts = {}
+    before = parts.get(part, {})
     for kind in ("text", "digits"):
-        if kind in table:
-            seed = table[kind][0]["seed"]
-            others = [row for row in parts.get(part, {}).get(kind, []) if row["seed"] != seed]
-            table[kind] = sorted([*others, *table[kind]], key=lambda row: row["seed"])
+        rows = [*before.get(kind, []), *table.get(kind, [])]
+        if rows:
+            table[kind] = sorted({row["seed"]: row for row in rows}.values(), key=lambda row: row["seed"])
     what = "ours beside PyTorch-GAN's cgan and dcgan and DF-GAN, in turns in one process"
     print("wrote", runtime.write_results(name, {"what": what, "parts": {**parts, part: table}}))
 
@@ -689,18 +690,20 @@ def main() -> None:
     given = parser.parse_args()
     if given.threads is not None:
         torch.set_num_threads(given.threads)
-    if given.part == "throughput":
-        table = throughput(given.device, 1 if given.tiny else given.rounds, given.tiny, seconds=0 if given.tiny else 3)
-    elif given.tiny:
-        table = quality(given.device, 1.0, True, slice_=0.5)
-    else:
-        table = quality(given.device, given.seconds, seed=given.seed)
-    if not given.tiny and all(getattr(given, k) == parser.get_default(k) for k in ("rounds", "seconds")):
-        command = f"python -m benchmarks.beside_peers {given.part} --device {given.device}"
-        command += f" --threads {torch.get_num_threads()}" if given.device == "cpu" else ""
-        merge(given.part, given.device, {"command": command, "machine": runtime.machine(), **table})
-    else:
-        print(json.dumps(table, indent=1))
+    usual = not given.tiny and all(getattr(given, k) == parser.get_default(k) for k in ("rounds", "seconds"))
+    command = f"python -m benchmarks.beside_peers {given.part} --device {given.device}"
+    command += f" --threads {torch.get_num_threads()}" if given.device == "cpu" else ""
+    for kind in ("",) if given.part == "throughput" else ("text", "digits"):  # each written as soon as it is there
+        if given.part == "throughput":
+            rounds, seconds = (1, 0.0) if given.tiny else (given.rounds, 3.0)
+            table = throughput(given.device, rounds, given.tiny, seconds=seconds)
+        else:
+            seconds, slice_ = (1.0, 0.5) if given.tiny else (given.seconds, 10.0)
+            table = quality(given.device, seconds, given.tiny, slice_=slice_, seed=given.seed, kinds=(kind,))
+        if usual:
+            merge(given.part, given.device, {"command": command, "machine": runtime.machine(), **table})
+        else:
+            print(json.dumps(table, indent=1))
 
 
 if __name__ == "__main__":
