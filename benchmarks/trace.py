@@ -282,7 +282,7 @@ def measure(
     write: Callable[[Row], Any] = lambda table: None,
 ) -> Row:
     """The whole table; ``write`` gets it anew after each row. On a CPU the loop on two threads and on one, on a card
-    the loop and a captured graph."""
+    the loop and a captured graph, not compiled and compiled."""
     threads = torch.get_num_threads()
     ways = (
         [("loop", n) for n in ((1,) if tiny else (2, 1))]
