@@ -16,11 +16,13 @@ import pytest
 import torch
 from conftest import ROOT
 from test_measured import assert_square
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks import gpu, scaling, trace, updates
 from benchmarks.beside_peers import count
 from mmcourse import layers
 from mmcourse.course import measured
+from mmcourse.losses import gradient_penalty_at
 
 Tables = dict[str, dict[str, Any]]
 
@@ -188,6 +190,30 @@ def test_a_recorded_trace_names_the_sleep_between_two_operators() -> None:
     largest = table["idle"]["largest"]
     assert 30_000 <= largest["us"] < 90_000 and (largest["before"], largest["after"]) == ("aten::mm", "aten::relu")
     assert table["idle"]["share"] > 0.5
+
+
+def test_own_times_are_those_that_torch_adds_up(tmp_path: Path) -> None:
+    net, x = layers.Trunk(width=8), torch.randn(4, 3, 32, 32)
+
+    def step() -> None:
+        slope = gradient_penalty_at(net, x)
+        torch.autograd.grad(net(x).sum() + slope, list(net.parameters()), allow_unused=True)
+
+    step()
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        for _ in range(2):
+            with record_function(trace.STEP):
+                step()
+    recorded.export_chrome_trace(str(tmp_path / "trace.json"))
+    events = json.loads((tmp_path / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
+    table = trace.read_trace(events)
+    torchs = {e.key: e for e in recorded.key_averages()}
+    for row in table["top"]:
+        assert 2 * row["ms_a_step"] == pytest.approx(torchs[row["name"]].self_cpu_time_total / 1000, abs=0.002)
+    whole = torchs[trace.STEP]
+    assert 2 * table["ms_a_step"] == pytest.approx(whole.cpu_time_total / 1000, abs=0.002)
+    assert 2 * table["idle"]["ms_a_step"] == pytest.approx(whole.self_cpu_time_total / 1000, abs=0.002)
+    assert {"convolution, double backward", "convolution, backward", "convolution, forward"} <= set(table["kinds"])
 
 
 def test_the_peak_is_what_lay_at_once() -> None:
