@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,20 @@ def test_a_level_is_reached_from_below_and_from_above() -> None:
     curve = [{"seconds": s, "a": a} for s, a in ((1.0, 5.0), (2.0, 3.0), (3.0, 9.0))]
     assert beside_peers.seconds_to(curve, "a", 6) == 3.0 and beside_peers.seconds_to(curve, "a", 10) is None
     assert beside_peers.seconds_to(curve, "a", 4, least=True) == 2.0
+
+
+def test_parts_of_the_results_file_leave_each_other_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "ROOT", tmp_path)
+    tricks = replace(LEAN, bf16=True, compiled="default")
+    assert beside_peers.kept_tricks("dcgan", "cpu") == LEAN  # there is no file yet
+    beside_peers.merge("throughput", "cpu", {"peers": {"dcgan": {"tricks": tricks.describe()}}})
+    beside_peers.merge("quality", "cpu", {"text": [{"seed": 1, "a": 1}]})
+    beside_peers.merge("quality", "cpu", {"digits": [{"seed": 0}]})
+    beside_peers.merge("quality", "cpu", {"text": [{"seed": 0}]})
+    beside_peers.merge("quality", "cpu", {"text": [{"seed": 1, "a": 2}]})
+    parts = runtime.results("beside_peers_cpu")["parts"]
+    assert parts["quality, 1 thread"] == {"text": [{"seed": 0}, {"seed": 1, "a": 2}], "digits": [{"seed": 0}]}
+    assert beside_peers.kept_tricks("dcgan", "cpu") == replace(tricks, compiled="")
 
 
 def test_the_ceiling_is_a_rate_of_this_machine() -> None:
