@@ -77,10 +77,10 @@ def augment(x: Tensor, g: torch.Generator, *, changes: tuple[str, ...] = CHANGES
 class Augmented(nn.Module):
     """A discriminator that sees everything through ``augment``: real pictures, drawn ones and those of a penalty."""
 
-    def __init__(self, D: Any, *, seed: int = 0, changes: tuple[str, ...] = CHANGES):
+    def __init__(self, D: Any, *, seed: int = 0, changes: tuple[str, ...] = CHANGES, device: str = "cpu"):
         super().__init__()
         self.D, self.changes = D, changes
-        self.rng = torch.Generator().manual_seed(seed)
+        self.rng = torch.Generator(device).manual_seed(seed)  # where the pictures are
 
     def look(self, x: Tensor) -> Tensor:
         return self.D.look(augment(x, self.rng, changes=self.changes))

@@ -26,7 +26,7 @@ from mmcourse.keep import Kept
 from mmcourse.layers import no_grad_copy
 from mmcourse.subwords import Subwords
 from mmcourse.text2image import Discriminator, Generator
-from mmcourse.train import Batch, Extra, FitConfig, Sample, TrainConfig
+from mmcourse.train import Batch, Extra, FitConfig, Sample, TrainConfig, host_rng
 
 LENGTH = 64  # pieces that a caption may have
 
@@ -75,12 +75,12 @@ class PairSpace(nn.Module):
     def read(self, captions: Sequence[str]) -> Tensor:
         """Captions to unit vectors (B, 64), with gradients."""
         ids = self.subwords.tokenize(captions, length=LENGTH)
-        return self.text(ids[:, : int((ids > 0).sum(1).max())])
+        return self.text(ids[:, : int((ids > 0).sum(1).max())].to(self.log_scale.device))
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str], *, chunk: int = 500) -> Tensor:
-        """The same for many captions, in chunks and without gradients."""
-        return torch.cat([self.read(captions[i : i + chunk]) for i in range(0, len(captions), chunk)])
+        """The same for many captions, in chunks, without gradients, and on the CPU."""
+        return torch.cat([self.read(captions[i : i + chunk]).cpu() for i in range(0, len(captions), chunk)])
 
 
 class SentenceSpace(nn.Module):
@@ -114,7 +114,8 @@ class SentenceSpace(nn.Module):
                     f"{tuple(found.shape)} for {len(new)}. Give that size."
                 )
             self._kept |= dict(zip(new, found.clone(), strict=True))
-        return F.normalize(self.out(torch.stack([self._kept[text] for text in captions])), dim=1)
+        known = torch.stack([self._kept[text] for text in captions])
+        return F.normalize(self.out(known.to(self.log_scale.device)), dim=1)
 
     def _load(self) -> Any:
         if self._encoder is None:
@@ -151,17 +152,17 @@ def align_pairs(
 
     Each picture comes slightly moved and cut, with two of its captions (the same one twice where there is but one). All
     three shall find each other among those of the batch: picture and caption, and caption and caption, so that a name
-    in another language becomes the same vector.
+    in another language becomes the same vector. Batches are drawn on the CPU and carried to the towers' device.
     """
-    g = torch.Generator().manual_seed(config.seed)
+    g, device = torch.Generator().manual_seed(config.seed), space.log_scale.device
     opt = torch.optim.AdamW(space.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
     for step in (kept or Kept()).steps(config.steps, space=space, opt=opt, g=g):
         opt.param_groups[0]["lr"] = config.lr_at(step)
         rows = pairs.seen[torch.randperm(len(pairs.seen), generator=g)[: config.batch]].tolist()
         said = [_two_of(pairs.captions[i], g) for i in rows]
         one, two = space.read([a for a, _ in said] + [b for _, b in said]).chunk(2)
-        seen = space.image(augment(pairs.pictures[rows], g, changes=("shift",)))
-        scale, true = space.log_scale.exp().clamp(max=50.0), torch.arange(len(rows))
+        seen = space.image(augment(pairs.pictures[rows], g, changes=("shift",)).to(device))
+        scale, true = space.log_scale.exp().clamp(max=50.0), torch.arange(len(rows), device=device)
         parts = [(seen, one), (seen, two), (one, two)]
         loss = sum(F.cross_entropy(s, true) for a, b in parts for s in (scale * a @ b.T, scale * b @ a.T)) / 6
         assert isinstance(loss, Tensor)
@@ -186,12 +187,13 @@ def hole_damage(space: PairSpace | SentenceSpace, pairs: Pairs, *, batch: int = 
     pictures = pairs.pictures[pairs.seen]
 
     def sample(rng: torch.Generator, step: int) -> Damaged:
-        at = torch.randint(len(pictures), (batch,), generator=rng)
-        text = torch.stack([_one_of(vectors[int(i)], rng) for i in at])
-        middle = masks.around(0.5 + 0.15 * (torch.rand(batch, 2, generator=rng) - 0.5))
-        large = torch.rand(batch, 1, 1, 1, generator=rng) < 0.5
-        mask = torch.where(large, middle, masks.mixed(batch, rng))
-        return Damaged(pictures[at], mask, drop_text(text, silent, rng))
+        here, device = host_rng(rng), rng.device
+        at = torch.randint(len(pictures), (batch,), generator=here)
+        text = torch.stack([_one_of(vectors[int(i)], here) for i in at])
+        middle = masks.around(0.5 + 0.15 * (torch.rand(batch, 2, generator=here) - 0.5))
+        large = torch.rand(batch, 1, 1, 1, generator=here) < 0.5
+        mask = torch.where(large, middle, masks.mixed(batch, here))
+        return Damaged(pictures[at].to(device), mask.to(device), drop_text(text, silent, here).to(device))
 
     return sample
 
@@ -249,10 +251,11 @@ def to_truth(fake: Tensor, batch: Batch) -> Tensor:
 
 
 def prepare(
-    space: PairSpace | SentenceSpace, pairs: Pairs, recipe: Recipe, *, seed: int = 0
+    space: PairSpace | SentenceSpace, pairs: Pairs, recipe: Recipe, *, seed: int = 0, device: str = "cpu"
 ) -> tuple[Generator, Augmented, Sample, Extra, TrainConfig]:
     """All that ``play`` needs: ``G, D, sample, extra, config = prepare(space, pairs, recipe)``. ``space`` is trained
-    and stays as it is. ``seed`` sets the first weights, the batches and the run's noise."""
+    and stays as it is. ``seed`` sets the first weights, the batches and the run's noise. Batches are drawn on the CPU
+    and carried to the device."""
     rows = pairs.seen.tolist()
     first = space.encode([pairs.captions[i][0] for i in rows])  # (M, 64)
     vectors = [space.encode(pairs.captions[i]) for i in rows] if _many(pairs) else [v[None] for v in first]
@@ -264,21 +267,22 @@ def prepare(
     both = torch.cat([first, last])
     G.whiten.fit(both, torch.cat([last, first]) if _many(pairs) else None, floor=0.003)
     pictures = pairs.pictures[pairs.seen]
-    D.start_from(no_grad_copy(space.image), pictures[:256], first[:256])
+    D.start_from(no_grad_copy(space.image).cpu(), pictures[:256], first[:256])
+    G, D = G.to(device), D.to(device)
     config = replace(recipe.config, seed=seed)
 
     def sample(rng: torch.Generator, step: int) -> Batch:
-        size = config.batch
-        at = torch.randint(len(pictures), (2 * size,), generator=rng)
+        here, size = host_rng(rng), config.batch
+        at = torch.randint(len(pictures), (2 * size,), generator=here)
         away = torch.where(at[:size] == at[size:], (at[size:] + 1) % len(pictures), at[size:])
-        cond = torch.stack([_one_of(vectors[int(i)], rng) for i in at[:size]])
-        wrong = torch.stack([_one_of(vectors[int(i)], rng) for i in away])
-        return Batch(pictures[at[:size]], cond, wrong)
+        cond = torch.stack([_one_of(vectors[int(i)], here) for i in at[:size]])
+        wrong = torch.stack([_one_of(vectors[int(i)], here) for i in away])
+        return Batch(*(t.to(rng.device) for t in (pictures[at[:size]], cond, wrong)))
 
     def extra(fake: Tensor, batch: Batch, progress: float) -> Tensor:
         return recipe.truth * (1 - (1 - recipe.truth_left) * progress) * to_truth(fake, batch)
 
-    return G, Augmented(D, seed=seed, changes=recipe.changes), sample, extra, config
+    return G, Augmented(D, seed=seed, changes=recipe.changes, device=device), sample, extra, config
 
 
 def _many(pairs: Pairs) -> bool:
@@ -294,14 +298,16 @@ def warm_up(
 ) -> Iterator[tuple[int, float]]:
     """Before the game: G learns each caption's picture by the squared distance alone; yields (step, loss). Pass
     ``kept`` to keep the run, or to go on with one."""
+    device = next(G.parameters()).device
     g = torch.Generator().manual_seed(seed)
     fit = FitConfig(steps=recipe.warm_up, lr=2e-3, warm_up=100)
     opt = torch.optim.Adam(G.parameters(), lr=fit.lr, betas=(0.9, 0.99))
     for step in (kept or Kept()).steps(recipe.warm_up, G=G, opt=opt, g=g):
         opt.param_groups[0]["lr"] = fit.lr_at(step)
-        batch = sample(g, step)
-        assert batch.cond is not None
-        z = torch.randn(len(batch.real), recipe.config.z, generator=g)
+        drawn = sample(g, step)
+        assert drawn.cond is not None
+        batch = Batch(drawn.real.to(device), drawn.cond.to(device))
+        z = torch.randn(len(batch.real), recipe.config.z, generator=g).to(device)
         loss = to_truth(G(z, batch.cond), batch)
         opt.zero_grad()
         loss.backward()
@@ -321,11 +327,15 @@ class PairPainter:
         cond = self.space.encode(captions)
         if z is None:
             z = torch.randn(len(cond), self.G.hparams["z"], generator=rng)
-        return torch.cat([self.G(a, b) for a, b in zip(z.split(250), cond.split(250), strict=True)])
+        return self._paint(z, cond)
 
     @torch.no_grad()
     def draw_blank(self, captions: Sequence[str], rng: torch.Generator | None = None) -> Tensor:
         """The no-text control: the same noise, but every caption's vector replaced by the mean of all."""
         z = torch.randn(len(captions), self.G.hparams["z"], generator=rng)
-        cond = self.G.whiten.centre.expand(len(z), -1)
-        return torch.cat([self.G(a, b) for a, b in zip(z.split(250), cond.split(250), strict=True)])
+        return self._paint(z, self.G.whiten.centre.cpu().expand(len(z), -1))
+
+    def _paint(self, z: Tensor, cond: Tensor) -> Tensor:
+        device = next(self.G.parameters()).device
+        parts = zip(z.split(250), cond.split(250), strict=True)
+        return torch.cat([self.G(a.to(device), b.to(device)).cpu() for a, b in parts])

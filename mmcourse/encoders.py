@@ -131,13 +131,14 @@ def align(
     """Train both towers; yields (step, contrastive loss) after every step.
 
     Contrast alone learns which words and things occur and hardly who has which: a bag of words. With ``reading`` above
-    0 the same linear reader must find the facts in the vectors of both towers, which puts them into one order. Pass
-    ``kept`` to keep the run, or to go on with one.
+    0 the same linear reader must find the facts in the vectors of both towers, which puts them into one order. Batches
+    are carried to the towers' device. Pass ``kept`` to keep the run, or to go on with one.
     """
+    device = next(space.parameters()).device
     opt = torch.optim.AdamW(space.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
     for step in (kept or Kept()).steps(config.steps, space=space, opt=opt):
         opt.param_groups[0]["lr"] = config.lr_at(step)
-        batch = sample()
+        batch = CaptionBatch(*(part.to(device) for part in sample()))
         n = len(batch.true)
         text, image = space.text(torch.cat([batch.true, batch.false])), space.image(batch.pictures)  # (2B, 64), (B, 64)
         logits = space.similarity(image, text)  # (B, 2B)

@@ -236,7 +236,7 @@ def weights_of(state: State) -> Weights:
         for p in parameters:
             slot = opt.state[p]
             if not slot:
-                slot |= {"step": torch.tensor(float(state.step))}
+                slot |= {"step": torch.tensor(float(state.step), dtype=torch.float32, device=p.device)}
                 slot |= {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
         lists += [[opt.state[p][name] for p in parameters] for name in ("exp_avg", "exp_avg_sq")]
     return Weights(*lists)
@@ -272,6 +272,7 @@ class _Engine:
             for module in (state.G, state.D, state.ema):
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights = weights_of(state)
+        self.counts = [slot["step"] for opt in (state.opt_g, state.opt_d) for slot in opt.state.values()]
         every = self.config.reg_every
         self.run = every * max(1, RUN // every)
         kinds = {bool(self.config.gamma) and k % every == 0 for k in range(self.run)}
@@ -303,9 +304,7 @@ class _Engine:
             state.rng.set_state(before)
             raise Diverged(first + bad + 1, losses[bad], kept=first)
         state.step += many
-        for opt in (state.opt_g, state.opt_d):
-            for slot in opt.state.values():
-                slot["step"].fill_(float(state.step))
+        torch._foreach_add_(self.counts, float(many))
         return losses
 
     def _draw(self, step: int | None) -> list[Tensor]:

@@ -68,21 +68,22 @@ def feature_steps(
     lr: float = 2e-3,
     seed: int = 0,
     width: int = 20,
+    device: str = "cpu",
     kept: Kept | None = None,
 ) -> Iterator[tuple[int, float, FeatureNet]]:
-    """Train on labelled pictures, an equal share of each set; yields (step, loss, averaged network).
-    Pass ``kept`` to keep the run, or to go on with one."""
+    """Train on labelled pictures, an equal share of each set; yields (step, loss, averaged network). Batches are drawn
+    on the CPU, the same on every ``device``. Pass ``kept`` to keep the run, or to go on with one."""
     g = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = FeatureNet(classes=max(len(s.classes) for s in sets), width=width)
+        net = FeatureNet(classes=max(len(s.classes) for s in sets), width=width).to(device)
     averaged = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995))
     opt = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=1e-2)
     for step in (kept or Kept()).steps(steps, net=net, averaged=averaged, opt=opt, g=g):
         for group in opt.param_groups:
             group["lr"] = lr * min(1.0, (step + 1) / 100) * max(0.02, 1 - step / steps)
         x, labels = (torch.cat(part) for part in zip(*(s.draw(batch // len(sets), g) for s in sets), strict=True))
-        loss = F.cross_entropy(net(disturb(x, g)), labels, label_smoothing=0.05)
+        loss = F.cross_entropy(net(disturb(x, g).to(device)), labels.to(device), label_smoothing=0.05)
         opt.zero_grad()
         loss.backward()
         opt.step()

@@ -78,10 +78,11 @@ def finder_steps(
     lr: float = 2e-3,
     seed: int = 0,
     width: int = 32,
+    device: str = "cpu",
     kept: Kept | None = None,
 ) -> Iterator[tuple[int, float, Finder]]:
-    """Train on pictures (N, 3, 32, 32); yields (step, loss, network). Pass ``kept`` to keep the run, or to go on
-    with one.
+    """Train on pictures (N, 3, 32, 32); yields (step, loss, network). Batches are drawn on the CPU, the same on
+    every ``device``. Pass ``kept`` to keep the run, or to go on with one.
 
     A batch holds ``groups`` groups of pictures that look alike; two changed views of each shall find each other among
     all of the batch (the contrastive loss of SimCLR, Chen et al., arXiv 2002.05709, with a fixed temperature of .1).
@@ -89,15 +90,16 @@ def finder_steps(
     g = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = Finder(width=width)
+        net = Finder(width=width).to(device)
     near = lookalikes(pictures)
     opt = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=1e-3)
     for step in (kept or Kept()).steps(steps, net=net, opt=opt, g=g):
         for one in opt.param_groups:
             one["lr"] = lr * min(1.0, (step + 1) / 50) * math.sqrt(1 - step / steps)
         rows = torch.unique(near[torch.randint(len(pictures), (groups,), generator=g)])
-        a, b = net(torch.cat([disturb(pictures[rows], g), disturb(pictures[rows], g)])).chunk(2)
-        logits, true = a @ b.T / 0.1, torch.arange(len(rows))
+        views = torch.cat([disturb(pictures[rows], g), disturb(pictures[rows], g)])
+        a, b = net(views.to(device)).chunk(2)
+        logits, true = a @ b.T / 0.1, torch.arange(len(rows), device=device)
         loss = (F.cross_entropy(logits, true) + F.cross_entropy(logits.T, true)) / 2
         opt.zero_grad()
         loss.backward()

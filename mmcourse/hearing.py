@@ -124,6 +124,12 @@ def shaken(spectra: Tensor, g: torch.Generator, *, shift: int = 2) -> Tensor:
 Loss = Callable[[AudioTower, torch.Generator], Tensor]
 
 
+def _hear(tower: nn.Module, spectra: Tensor) -> Tensor:
+    """A tower's vectors on the CPU, where batches are drawn and losses are taken, wherever the tower is."""
+    heard: Tensor = tower(spectra.to(next(tower.parameters()).device))
+    return heard.cpu()
+
+
 def fit(tower: nn.Module, loss: Any, config: FitConfig, *, kept: Kept | None = None) -> Iterator[tuple[int, float]]:
     """The loop of this lesson: minimise ``loss(tower, rng)``; yields (step, loss) after every step. Pass ``kept``
     to keep the run, or to go on with one. Raises ``Diverged`` where the loss is not finite."""
@@ -153,7 +159,7 @@ def align_loss(space: Any, pool: SoundPool, batch: int = 32) -> Loss:
         labels = world.imagine(pool.statements[rows], rng)
         with torch.no_grad():
             image = space.image(world.draw(world.place(labels, rng)))
-        heard = tower(shaken(pool.spectra[rows], rng))
+        heard = _hear(tower, shaken(pool.spectra[rows], rng))
         scale = space.log_scale.detach().exp().clamp(max=50.0)
         return contrastive(image @ heard.T * scale, world.satisfied_pairs(labels, pool.statements[rows]))
 
@@ -166,7 +172,7 @@ def tune_loss(measures: Sequence[nn.Module], pool: SoundPool, batch: int = 32) -
 
     def loss(tower: AudioTower, rng: torch.Generator) -> Tensor:
         rows = torch.randint(len(pool), (batch,), generator=rng)
-        heard = tower(shaken(pool.spectra[rows], rng))
+        heard = _hear(tower, shaken(pool.spectra[rows], rng))
         text = pool.text[rows]
         return torch.stack([F.mse_loss(whiten(heard), whiten(text).detach()) for whiten in measures]).mean()
 
@@ -291,7 +297,7 @@ def written_loss(data: Callable[[torch.Generator], tuple[Tensor, Tensor]]) -> An
 
     def loss(space: DigitSpace, rng: torch.Generator) -> Tensor:
         x, labels = data(rng)
-        return F.cross_entropy(space.read(space.picture(x)), labels)
+        return F.cross_entropy(space.read(space.picture(x.to(space.reader.weight.device))).cpu(), labels)
 
     return loss
 
@@ -309,7 +315,7 @@ def spoken_loss(space: DigitSpace, pairs: Pairs, batch: int = 64, scale: float =
         rows = torch.randint(len(pairs.digits), (batch,), generator=rng)
         digits = pairs.digits[rows]
         partners = pair(digits, pairs.labels, rng)
-        heard = tower(disturb(pairs.spectra[rows], rng))
+        heard = _hear(tower, disturb(pairs.spectra[rows], rng))
         return contrastive(seen[partners] @ heard.T * scale, digits[:, None] == digits[None])
 
     return loss

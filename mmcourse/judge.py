@@ -106,13 +106,14 @@ def judge_steps(
     lr: float = 2e-3,
     seed: int = 0,
     width: int = 32,
+    device: str = "cpu",
     kept: Kept | None = None,
 ) -> Iterator[tuple[int, float, Judge]]:
-    """Train a judge on fresh drawings without held-out pairs; yields (step, loss, averaged judge). Pass
-    ``kept`` to keep the run, or to go on with one."""
+    """Train a judge on fresh drawings without held-out pairs; yields (step, loss, averaged judge). Batches are drawn
+    on the CPU, the same on every ``device``. Pass ``kept`` to keep the run, or to go on with one."""
     g = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # initial weights only
-    judge = Judge(width=width)
+    judge = Judge(width=width).to(device)
     averaged = torch.optim.swa_utils.AveragedModel(
         judge, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)
     )
@@ -121,7 +122,7 @@ def judge_steps(
         for group in opt.param_groups:
             group["lr"] = lr * min(1.0, (step + 1) / 100) * max(0.02, 1 - step / steps)
         scenes = world.sample_scenes(batch, g)
-        loss = judge.loss(disturb(world.draw(scenes), g), scenes.labels)
+        loss = judge.loss(disturb(world.draw(scenes), g).to(device), scenes.labels.to(device))
         opt.zero_grad()
         loss.backward()
         opt.step()

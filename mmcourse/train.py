@@ -119,6 +119,13 @@ class Diverged(RuntimeError):
         )
 
 
+def host_rng(rng: torch.Generator) -> torch.Generator:
+    """A random source on the CPU: the one given, or, where that is a card's, a fresh one seeded by its next number."""
+    if rng.device.type == "cpu":
+        return rng
+    return torch.Generator().manual_seed(int(torch.randint(2**31, (1,), generator=rng, device=rng.device)))
+
+
 def update_ema(average: nn.Module, model: nn.Module, decay: float) -> None:
     """average = decay * average + (1 - decay) * model, for parameters; buffers are copied."""
     with torch.no_grad():
@@ -152,9 +159,7 @@ class State:
         ema = copy.deepcopy(G).eval()
         for p in ema.parameters():
             p.requires_grad_(False)
-        opt = [
-            torch.optim.Adam(m.parameters(), lr=config.lr, betas=config.betas, eps=1e-8, foreach=True) for m in (G, D)
-        ]
+        opt = [torch.optim.Adam(m.parameters(), lr=config.lr, betas=config.betas, eps=1e-8, fused=True) for m in (G, D)]
         return cls(G, D, ema, opt[0], opt[1], torch.Generator(device).manual_seed(config.seed), config)
 
     def save(self, path: str | Path) -> Path:
@@ -321,7 +326,9 @@ def move(opt: torch.optim.Adam, model: nn.Module, loss: Tensor) -> None:
     slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
     ranks.average(slopes)
     for p, slope in zip(parameters, slopes, strict=True):
-        p.grad = slope
+        # the fused kernel pairs weights with slopes by their place in memory, and a convolution may lay its slope out
+        # otherwise than its weight
+        p.grad = slope if slope is None or slope.stride() == p.stride() else torch.empty_like(p).copy_(slope)
     opt.step()
     opt.zero_grad(set_to_none=True)
 

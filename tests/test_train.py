@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from mmcourse.losses import GAMES
-from mmcourse.train import Batch, Diverged, State, TrainConfig, play, update_ema
+from mmcourse.train import Batch, Diverged, State, TrainConfig, move, play, update_ema
 
 
 class Line(nn.Module):
@@ -228,3 +229,28 @@ def test_config_schedules() -> None:
     config = TrainConfig(steps=1000, lr=1e-3, final_lr=0.1)
     assert config.lr_at(0) < 1e-4 and config.lr_at(60) == pytest.approx(1e-3, rel=0.02)
     assert config.lr_at(1000) == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_slope_that_lies_otherwise_in_memory_moves_the_right_weights(layout: torch.memory_format) -> None:
+    """Convolutions give such slopes, and the fused optimiser pairs numbers by their place in memory."""
+    slope = torch.randn(5, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+
+    class Lies(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, weight: torch.Tensor) -> torch.Tensor:
+            return weight.sum()
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+            return grad * slope.contiguous(memory_format=layout)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(5, 4, 3, 3))
+
+    net = Net()
+    opt = State.start(net, Net(), TrainConfig(lr=0.1)).opt_g
+    move(opt, net, Lies.apply(net.weight))
+    torch.testing.assert_close(net.weight.detach(), -0.1 * slope.sign(), rtol=1e-4, atol=1e-4)

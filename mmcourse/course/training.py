@@ -184,8 +184,8 @@ def train_judge(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any
     from mmcourse.keep import Kept
 
     steps, kept = recipe_of("judge", profile), Kept()
-    runs.play_out(judge_steps(steps=steps, seed=seed, kept=kept), kept, steps)
-    judge = kept.parts["averaged"].module.eval()
+    runs.play_out(judge_steps(steps=steps, seed=seed, device=runs.device, kept=kept), kept, steps)
+    judge = kept.parts["averaged"].module.eval().cpu()
     figures = judge_report(judge, n=10000, seed=seed + 1)
     runs.say(f"judge: all attributes right on {figures}")
     what = "reads layout, shapes, colours and sizes from a 32x32 picture of the world; no loss ever sees it"
@@ -204,8 +204,8 @@ def train_features(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, 
 
     steps, kept = recipe_of("features", profile), Kept()
     sets = [labelled(name, fall_back=False) for name in ("mnist", "digits")]
-    runs.play_out(feature_steps(sets, steps=steps, seed=seed, kept=kept), kept, steps)
-    net, figures = kept.parts["averaged"].module.eval(), {}
+    runs.play_out(feature_steps(sets, steps=steps, seed=seed, device=runs.device, kept=kept), kept, steps)
+    net, figures = kept.parts["averaged"].module.eval().cpu(), {}
     for name in ("mnist", "digits"):
         held_out = labelled(name, "test")
         figures[name] = {"accuracy": label_accuracy(net, held_out.pictures(), held_out.labels), "n": len(held_out)}
@@ -225,12 +225,12 @@ def train_space(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any
 
     config, words = recipe_of("space", profile), vocabulary()
     torch.manual_seed(seed)  # initial weights only
-    space = Space(words=len(words))
+    space = Space(words=len(words)).to(runs.device)
     g, rng = torch.Generator().manual_seed(seed), random.Random(seed)
     kept = Kept(g=g, rng=rng)
     batches = lambda: caption_batch(config.batch, g, rng, words, leave_out=config.leave_out)  # noqa: E731
     runs.play_out(align(space, batches, config, kept=kept), kept, config.steps)
-    space.eval()
+    space.eval().cpu()
     figures = space_report(space, words)
     runs.say(f"space: {figures}")
     what = "a text tower and an image tower into 64 numbers; English and Chinese"
@@ -253,7 +253,7 @@ def train_text2image(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str
         return state.ema, {}
     figures = measure_text2image(space, state.ema, recipe.objects, seed, runs.say)
     card = {
-        "what": "a generator of 32x32 pictures from a caption's 64 numbers",
+        "what": f"a generator of {recipe.resolution}x{recipe.resolution} pictures from a caption's 64 numbers",
         "data": "the world's drawings and captions, without held-out pairs",
         "steps": state.step,
         "seconds": round(state.seconds, 1),
@@ -513,7 +513,9 @@ def play_out_fit(
     from mmcourse.keep import Kept
 
     runs, kept = runs or Runs(name, say=say), Kept()
+    tower.to(runs.device)
     runs.play_out(fit(tower, loss, config, kept=kept), kept, config.steps, part=part, label=name)
+    tower.cpu()
     return kept.seconds
 
 

@@ -42,8 +42,9 @@ def train_finder(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, An
 
     found = emoji_set(32, limit=300 if profile == "quick" else None)
     steps, kept = FINDER_STEPS[profile], Kept()
-    runs.play_out(finder_steps(found.pictures, steps=steps, seed=seed, kept=kept), kept, steps)
-    net = kept.parts["net"]
+    run = finder_steps(found.pictures, steps=steps, seed=seed, device=runs.device, kept=kept)
+    runs.play_out(run, kept, steps)
+    net = kept.parts["net"].cpu()
     shelf, rows = net.vectors(found.pictures), torch.arange(len(found))
     figures = {}
     for name, strength in (("mild", 0.3), ("full", 1.0)):
@@ -66,9 +67,9 @@ def train_space(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any
     words = pairs.vocabulary(recipe.words)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        space = captioned.PairSpace(words=words.to_dict(), text_width=recipe.text_width)
+        space = captioned.PairSpace(words=words.to_dict(), text_width=recipe.text_width).to(runs.device)
     runs.play_out(captioned.align_pairs(space, pairs, recipe, kept=kept), kept, recipe.steps)
-    space.eval()
+    space.eval().cpu()
     figures = space_figures(space, found)
     runs.say(f"emoji_space: {figures}")
     what = "a text tower over learned pieces and an image tower, both to 64 numbers; English and Chinese"
@@ -105,7 +106,7 @@ def train_emoji(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any
     space = checkpoint.load(captioned.PairSpace, checkpoint.nearest("emoji_space", runs.out))
     finder, kept = checkpoint.load(Finder, "emoji_finder"), Kept()
     recipe, found = captioned.PROFILES[profile], emojis_for(profile)
-    G, D, sample, extra, config = captioned.prepare(space, pairs_of(found), recipe, seed=seed)
+    G, D, sample, extra, config = captioned.prepare(space, pairs_of(found), recipe, seed=seed, device=runs.device)
     warm_up = captioned.warm_up(G, sample, recipe, seed=seed, kept=kept)
     runs.play_out(warm_up, kept, recipe.warm_up, part="warm_up", label="emoji, warm-up")
     after, state = copy.deepcopy(G), State.start(G, D, config)
@@ -191,6 +192,7 @@ def train_emoji_inpainting(profile: str, seed: int, runs: Runs) -> tuple[Any, di
     assert G.whiten is not None
     said = [space.encode([pairs.captions[i][k] for i in pairs.seen.tolist()]) for k in (0, -1)]
     G.whiten.fit(torch.cat(said), torch.cat(said[::-1]), floor=0.003)
+    G.to(runs.device)
     sample, state = captioned.hole_damage(space, pairs), State.start(G, nn.Linear(1, 1), config)
     runs.play_out(inpainting.fit_hole(G, sample, config, state=state), state, steps, sample=sample)
     figures = hole_figures(state.ema, space, finder, found, seed=seed)
