@@ -485,10 +485,20 @@ def test_both_repairers_of_a_resumed_run_are_the_whole_runs(tmp_path: Path, monk
 def test_a_second_ctrl_c_is_not_kept_waiting_and_keeps_no_half_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def twice() -> None:
+        interrupt()
+        interrupt()
+
     whole, _ = train("space", tmp_path / "whole")
-    monkeypatch.setattr(runs, "EVERY", 0.0)
     with monkeypatch.context() as cut:
-        in_step(cut, 4, lambda: (interrupt(), interrupt()))  # type: ignore[arg-type]
+        in_step(cut, 4, twice)
+        with pytest.raises(KeyboardInterrupt):
+            train("space", tmp_path / "soon")
+    assert Kept({}).load(tmp_path / "soon" / "space.state.safetensors").step == 4, "both are one"
+    monkeypatch.setattr(runs, "EVERY", 0.0)
+    monkeypatch.setattr(runs, "PATIENCE", 0.0)
+    with monkeypatch.context() as cut:
+        in_step(cut, 4, twice)
         with pytest.raises(KeyboardInterrupt):
             train("space", tmp_path / "cut")
     assert Kept({}).load(tmp_path / "cut" / "space.state.safetensors").step == 3

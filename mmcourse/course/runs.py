@@ -22,6 +22,7 @@ from mmcourse.train import State, Step
 
 Report = Callable[[str], None]
 EVERY = 60.0  # seconds between two saves
+PATIENCE = 3.0  # seconds after which a second Ctrl-C is another one; torchrun passes the first one on once more
 POINTS = 1000  # of a curve, at most
 
 
@@ -144,14 +145,16 @@ def marks(total: int, times: int) -> set[int]:
 
 @contextlib.contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """A list that is empty until somebody asks this process to end, by Ctrl-C or SIGTERM. The same asked twice is not
-    kept waiting."""
+    """A list that is empty until somebody asks this process to end, by Ctrl-C or SIGTERM. Who asks again, ``PATIENCE``
+    later, is not kept waiting."""
     asked: list[int] = []
+    since: list[float] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if number in asked:
-            raise KeyboardInterrupt
+        since.append(time.monotonic())
         asked.append(number)
+        if since[-1] - since[0] > PATIENCE:
+            raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield asked
