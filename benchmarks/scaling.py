@@ -34,14 +34,15 @@ from mmcourse.text2image import RESOLUTIONS, Recipe
 
 Row = dict[str, Any]
 BATCHES, WIDTHS, SIDES, THINGS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0), (0.5, 1.0, 2.0, 4.0), (16, 32, 64, 128), (1, 2)
+#: What is timed; what grows.
 AXES = {
-    "batch": "a whole update; pictures in a batch",
-    "width": "a whole update; how many times as wide all networks are as in the recipe",
-    "things": "a whole update; things in a scene, which no network's size depends on",
-    "resolution": "a whole update; side of a picture in pixels, 64 of them in patches of 4x4 where 32 have 2x2",
-    "trunk": "D's trunk alone in patches of 2x2, forward and backward; side of a picture in pixels",
-    "drawing, things": "drawing alone, the scenes given; things in a scene",
-    "drawing, resolution": "drawing alone, the scenes given, two things each; side of a picture in pixels",
+    "batch": "a whole update; pictures",
+    "width": "a whole update, all networks so many times as wide; width",
+    "things": "a whole update, so many things in each scene; things",
+    "resolution": "a whole update, 32x32 in patches of 2x2 and 64x64 in patches of 4x4; side",
+    "trunk": "D's trunk alone, forward and backward, in patches of 2x2; side",
+    "drawing, things": "drawing alone, the scenes given, 32x32; things",
+    "drawing, resolution": "drawing alone, the scenes given, two things each; side",
 }
 #: What a case is compared with where that is not the whole update of the recipe: the case of its axis of this size.
 ORIGIN = {"trunk": 32, "drawing, things": 1, "drawing, resolution": 32}

@@ -43,16 +43,17 @@ def test_without_tables_everything_is_not_yet_measured() -> None:
     assert text.count(measured.NOT_YET) == 3 + len(measured.PARTS)
     assert "has been measured on a GPU yet" in text
     for part in measured.PARTS:
-        assert f"`python -m benchmarks.gpu --out results --parts {part}`" in text
+        assert f"| `{part}` | " in text
+    assert "`python -m benchmarks.gpu --out results --parts PART`" in text
     for name in ("scaling", "trace", "beside_peers"):
         assert f"`python -m benchmarks.{name}" in text
 
 
 def line(tables: dict[str, Any], part: str) -> str:
     """What the page's table says of a part."""
-    lines = [x for x in measured.card(tables) if x.startswith("|") and f"--parts {part}`" in x]
+    lines = [x for x in measured.card(tables) if x.startswith(f"| `{part}` |")]
     assert len(lines) == 1
-    return lines[0].split(" | ")[1]
+    return lines[0].removesuffix(" |").split(" | ")[2]
 
 
 def test_a_card_is_named_and_its_best_update_found() -> None:
@@ -102,11 +103,41 @@ def test_the_faster_of_ours_stands_beside_each_peer() -> None:
     parts = {"throughput, 1 thread": {**table, "machine": {"cpu": "A Processor", "threads": 1}}, "quality": {}}
     text = "\n".join(measured.page({"beside_peers_cpu": {"parts": parts}}))
     assert "### CPU: throughput, 1 thread" in text and "A Processor, 1 thread." in text
-    assert (
-        "| DF-GAN, 256 | ours, readable | 1 (1 to 1) | 5 | 10.0 % | at its best 1 (1 to 1); as shipped 4 (4 to 4) |"
-        in text
-    )
-    assert "|  | ours, fast | 1 (1 to 1) | 5 | 10.0 % | at its best 3.2 (3.2 to 3.2); as" in text
+    assert "| **DF-GAN, batch 256** |" in text
+    assert "| ours, readable | 1 (1 to 1) | 5 | 10.0 % | at its best 1; as shipped 4 |" in text
+    assert "| ours, fast | 1 (1 to 1) | 5 | 10.0 % | at its best 3.2; as shipped 11 |" in text
+
+
+def test_the_base_stands_among_the_sizes() -> None:
+    def row(axis: str, size: float, ms: float) -> dict[str, Any]:
+        memory = {"held_mb": 28.1, "peak_mb": 40.0, "mflop_a_picture": 385.6}
+        spread = {"median": ms, "low": ms - 1, "high": ms + 1}
+        return {"axis": axis, "size": size, "batch": 16, "ms": spread, "to_base": {"median": ms / 60}, **memory}
+
+    table = {
+        "machine": {"cpu": "A Processor", "threads": 2},
+        "threads": 1,
+        "what": "one update",
+        "clock": "the processor's seconds",
+        "memory": "tensors",
+        "rounds": 7,
+        "recipe": {"resolution": 32},
+        "axes": {
+            "batch": "a whole update; pictures in a batch",
+            "things": "a whole update; things",
+            "trunk": "D; side",
+        },
+        "left_out": ["number 3: out of memory"],
+        "rows": [row("base", 1, 60.0), row("batch", 32, 90.0), row("batch", 8, 45.0), row("trunk", 16, 3.0)],
+    }
+    lines = measured.scaling(table)
+    assert lines[0].startswith("A Processor, 1 thread. One update.")
+    at = lines.index("| pictures in a batch | ms | times the base | M operations | MB | MB more |")
+    assert [x.split(" | ")[0] for x in lines[at + 2 : at + 5]] == ["| 8", "| 16, the base", "| 32"]
+    assert lines[at + 2] == "| 8 | 45 (44 to 46) | 0.75 | 386 | 28.1 | 40 |"
+    assert not any("| things |" in x for x in lines) and any(x.startswith("| side |") for x in lines)
+    assert lines[-1] == "\nLeft out: number 3: out of memory."
+    assert_square("\n".join(lines))
 
 
 def assert_square(text: str) -> None:

@@ -56,39 +56,48 @@ def peers(table: Table) -> list[str]:
         f"{_machine(table)}. In turns in one process, median and range. Our networks are widened until they cost as "
         "many operations as the peer's. Peers run as they ship, and with all that makes them faster.",
         "",
-        "| peer, batch | who | pictures a second | M operations a picture | of the ceiling | times the peer |",
-        "|---|---|---|---|---|---|",
+        "| who | pictures a second | M operations a picture | of the ceiling | times the peer |",
+        "|---|---|---|---|---|",
     ]
     for name, peer in table["peers"].items():
-        first = f"{PEERS.get(name, name)}, {peer['batch']}"
+        out.append(_row([f"**{PEERS.get(name, name)}, batch {peer['batch']}**", "", "", "", ""]))
         for who, row in peer["rows"].items():
             times = {k.removeprefix("times the peer, "): v for k, v in row.items() if k.startswith("times the peer, ")}
-            cells = [first, who, _range(row["images_a_second"]), f"{row['operations_an_image'] / 1e6:,.0f}"]
-            cells += [_percent(row["share_of_ceiling"]), "; ".join(f"{k} {_range(v)}" for k, v in times.items())]
+            cells = [who, _range(row["images_a_second"]), f"{row['operations_an_image'] / 1e6:,.0f}"]
+            cells += [_percent(row["share_of_ceiling"]), "; ".join(f"{k} {v['median']:g}" for k, v in times.items())]
             out.append(_row(cells))
-            first = ""
     return out
 
 
 def scaling(table: Table) -> list[str]:
-    """Time, operations and memory, one axis after another."""
+    """Time, operations and memory: one small table for each thing that grows, the base among its rows."""
     how = "" if table.get("how", "loop") == "loop" else f", {table['how']}"
     out = [
         f"{_machine(table)}{how}. {_sentence(table['what'])} Time is that of one update or drawing, "
         f"in {table['clock']}: the median of {table['rounds']} rounds in which all cases took turns, with its range. "
-        "Memory: what lies there between updates, and the most that eight of them take beside it "
-        f"({table['memory']}).",
-        "",
-        "| what grows | size | batch | ms | times the base | M operations a picture | MB kept | MB more |",
-        "|---|---|---|---|---|---|---|---|",
+        "Operations are those of convolutions and products, for each picture. Memory: what lies there between updates, "
+        f"and the most that eight of them take beside it ({table['memory']}).",
     ]
-    axes, before = table["axes"], ""
-    for row in table["rows"]:
-        what = "the base" if row["axis"] == "base" else axes[row["axis"]]
-        cells = ["" if what == before else what, "" if row["axis"] == "base" else f"{row['size']:g}", f"{row['batch']}"]
-        cells += [_range(row["ms"]), f"{row['to_base']['median']:g}", f"{row['mflop_a_picture']:,.0f}"]
-        out.append(_row([*cells, f"{row['held_mb']:g}", f"{row['peak_mb']:g}"]))
-        before = what
+    base, recipe = table["rows"][0], table["recipe"]
+    own = {"batch": base["batch"], "width": 1, "resolution": recipe["resolution"]}
+    for axis, said in table["axes"].items():
+        rows = [row for row in table["rows"] if row["axis"] == axis]
+        if not rows:
+            continue
+        what, unit = said.split("; ")
+        if axis in own:
+            rows = sorted([*rows, {**base, "size": own[axis]}], key=lambda row: row["size"])
+        out += [
+            "",
+            f"**{what[0].upper()}{what[1:]}.**",
+            "",
+            f"| {unit} | ms | times the base | M operations | MB | MB more |",
+        ]
+        out.append("|---|---|---|---|---|---|")
+        for row in rows:
+            cells = [f"{row['size']:g}" + (", the base" if row["axis"] == "base" else ""), _range(row["ms"])]
+            cells += [f"{row['to_base']['median']:g}", f"{row['mflop_a_picture']:,.0f}"]
+            out.append(_row([*cells, f"{row['held_mb']:g}", f"{row['peak_mb']:g}"]))
     return out + [f"\nLeft out: {'; '.join(table['left_out'])}." for _ in table["left_out"][:1]]
 
 
@@ -132,10 +141,10 @@ def card(tables: Mapping[str, Table]) -> list[str]:
         out += [f"{about['gpu']}: {', '.join(told)}.", ""]
     else:
         out += [f"Nothing here has been measured on a GPU yet. `{ON_CARD}` does, in ten minutes.", ""]
-    out += ["| what | measured | by |", "|---|---|---|"]
+    out += [f"A part alone: `{ON_CARD} --parts PART`.", "", "| part | what | measured |", "|---|---|---|"]
     for part, what in PARTS.items():
         told_part = _told(part, here[part]) if part in here else NOT_YET
-        out.append(_row([what, told_part, f"`{ON_CARD} --parts {part}`"]))
+        out.append(_row([f"`{part}`", what, told_part]))
     for part, section in (("step", steps), ("peers", peers), ("scaling", scaling), ("trace", trace)):
         if here.get(part, {}).get("rows") or here.get(part, {}).get("peers"):
             out += ["", f"### On a GPU: {PARTS[part]}", "", *section(here[part])]
