@@ -330,3 +330,9 @@ def test_the_large_recipe_draws_trains_and_is_judged(space: Space, judge: Judge)
 def test_a_size_that_the_networks_have_not_is_refused(network: Any) -> None:
     with pytest.raises(ValueError, match="resolution: expected one of 32, 64 pixels, got 48"):
         network(resolution=48)
+
+
+def test_the_shipped_models_card_says_how_it_was_trained() -> None:
+    told = card("text2image")
+    assert told["recipe"] == text2image.PROFILES["shipped"].describe() and told["profile"] == "shipped"
+    assert "--profile shipped" in told["command"]

@@ -504,3 +504,9 @@ def test_a_second_ctrl_c_is_not_kept_waiting_and_keeps_no_half_step(
     assert Kept({}).load(tmp_path / "cut" / "space.state.safetensors").step == 3
     done, _ = train("space", tmp_path / "cut", resume=True)
     assert checkpoint.verify(done) == checkpoint.verify(whole)
+
+
+def test_shipped_is_the_profile_in_which_each_shipped_model_was_trained() -> None:
+    for name in training.NAMES:
+        assert checkpoint.card(name)["profile"] == training.as_shipped(name, "shipped"), name
+        assert training.as_shipped(name, "quick") == "quick"

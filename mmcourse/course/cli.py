@@ -121,7 +121,12 @@ def _parser() -> argparse.ArgumentParser:
         "inpainting_text, hearing, hearing_digits, emoji_finder, emoji_space, emoji, emoji_inpainting; or all, in this "
         "order: what is finished in --out is skipped, what was begun goes on",
     )
-    p.add_argument("--profile", choices=["auto", *PROFILES], default="auto", help="sizes and steps (default auto)")
+    p.add_argument(
+        "--profile",
+        choices=["auto", *PROFILES, "shipped"],
+        default="auto",
+        help="sizes and steps (default auto); shipped: those of the models that come with the course",
+    )
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--out", type=Path, default=Path("runs"), help="folder of the checkpoint (default runs/)")
     p.add_argument("--resume", action="store_true", help="go on with an interrupted run in that folder")
@@ -280,7 +285,7 @@ def _inpaint(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     from mmcourse.runtime import pick_profile
 
-    profile = pick_profile(args.profile)
+    profile = args.profile if args.profile == "shipped" else pick_profile(args.profile)
     if args.name != "all":
         from mmcourse.course.training import train
 
