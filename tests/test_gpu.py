@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from conftest import ROOT
 
 from benchmarks import trace
 from benchmarks.updates import updates
-from mmcourse import cgan, fast, gan, image2image, inpainting, metrics, text2image, world
+from mmcourse import cgan, encoders, fast, gan, hearing, image2image, inpainting, metrics, text2image, world
 from mmcourse.checkpoint import load
-from mmcourse.data import caption_set, vocabulary
+from mmcourse.data import caption_batch, caption_set, vocabulary
 from mmcourse.encoders import Space
-from mmcourse.judge import Judge
+from mmcourse.features import feature_steps
+from mmcourse.finder import finder_steps
+from mmcourse.judge import Judge, judge_steps
 from mmcourse.pictures import digits
 from mmcourse.text2image import Painter, Recipe, encoder, prepare
 from mmcourse.train import State, Step, TrainConfig, play
@@ -177,6 +180,38 @@ def test_a_chapters_gpu_profile_takes_steps_on_the_card(name: str) -> None:
         step = next(run)
         assert all(math.isfinite(v) for v in step.losses.values())
     assert step.number == 9 and next(step.state.G.parameters()).device.type == "cuda"
+
+
+def space_alone() -> Iterator[tuple[Any, ...]]:
+    g, rng, words = torch.Generator().manual_seed(0), random.Random(0), vocabulary()
+    config = encoders.PROFILES["gpu"]
+    space = Space(words=len(words)).to("cuda")
+    return encoders.align(space, lambda: caption_batch(config.batch, g, rng, words), config)
+
+
+def ear_alone() -> Iterator[tuple[Any, ...]]:
+    encode, G = encoder(load(Space, "space"), vocabulary()), load(text2image.Generator, "text2image")
+    recipe = replace(hearing.PROFILES["gpu"], sounds=200)
+    tower, _, loss, config = hearing.prepare(encode, [G.whiten], recipe)
+    return hearing.fit(tower.to("cuda"), loss, config)
+
+
+ALONE: dict[str, Callable[[], Iterator[tuple[Any, ...]]]] = {
+    "judge": lambda: judge_steps(steps=9, device="cuda"),
+    "features": lambda: feature_steps([digits()], steps=9, device="cuda"),
+    "finder": lambda: finder_steps(torch.rand(64, 3, 32, 32) * 2 - 1, steps=9, device="cuda"),
+    "space": space_alone,
+    "ear": ear_alone,
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_network_without_an_opponent_takes_steps_on_the_card(name: str) -> None:
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    run = ALONE[name]()
+    losses = [next(run)[1] for _ in range(3)]
+    assert all(math.isfinite(v) for v in losses) and torch.cuda.max_memory_allocated() > before
 
 
 # ---- the script that measures a card
