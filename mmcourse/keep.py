@@ -72,6 +72,10 @@ def set_optimiser(opt: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> Non
         index, slot = name.split(".")
         state.setdefault(int(index), {})[slot] = value.clone()
     opt.load_state_dict({"state": state, "param_groups": opt.state_dict()["param_groups"]})
+    for p, slots in opt.state.items():  # a fused optimiser pairs weights and moments by their place in memory
+        for slot, value in slots.items():
+            if value.shape == p.shape and value.stride() != p.stride():
+                slots[slot] = torch.empty_like(p).copy_(value)
 
 
 class Kept:

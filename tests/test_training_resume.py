@@ -342,6 +342,35 @@ def test_kept_holds_networks_optimisers_and_both_kinds_of_random_source(tmp_path
     assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
 
 
+def test_moments_lie_in_memory_as_their_weights_do(tmp_path: Path) -> None:
+    """A fused Adam would otherwise move each weight by another one's moments, and say nothing."""
+
+    def start() -> tuple[torch.nn.Module, torch.optim.Adam]:
+        torch.manual_seed(1)
+        net = torch.nn.Conv2d(3, 5, 3).to(memory_format=torch.channels_last)
+        return net, torch.optim.Adam(net.parameters(), lr=0.1, fused=True)
+
+    def move(net: torch.nn.Module, opt: torch.optim.Adam, step: int) -> None:
+        opt.zero_grad()
+        x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(step))
+        net(x.to(memory_format=torch.channels_last)).square().sum().backward()
+        for p in net.parameters():
+            assert p.grad is not None
+            p.grad = torch.empty_like(p).copy_(p.grad)
+        opt.step()
+
+    net, opt = start()
+    for step in range(3):
+        move(net, opt, step)
+    kept = Kept(net=net, opt=opt)
+    kept.save(tmp_path / "a.safetensors")
+    other, again = start()
+    assert list(Kept().load(tmp_path / "a.safetensors").steps(0, net=other, opt=again)) == []
+    move(net, opt, 3)
+    move(other, again, 3)
+    torch.testing.assert_close(net.weight, other.weight, rtol=0, atol=0)
+
+
 def test_both_kinds_of_state_know_each_other_apart(tmp_path: Path) -> None:
     state = State.start(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1), GAME)
     state.save(tmp_path / "a.safetensors")
