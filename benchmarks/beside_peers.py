@@ -615,10 +615,10 @@ def grey_quality(data: Labelled, device: str, seconds: float, slice_: float, see
 
 def quality(
     device: str = "cpu",
-    seconds: float = 300.0,
+    seconds: float = 240.0,
     tiny: bool = False,
     *,
-    slice_: float = 10.0,
+    slice_: float = 12.0,
     seed: int = 0,
     tricks: dict[str, Tricks] | None = None,
     kinds: Sequence[str] = ("text", "digits"),
@@ -684,7 +684,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, help="of torch, on a CPU; its own number else")
     parser.add_argument("--rounds", type=int, default=5, help="of throughput")
-    parser.add_argument("--seconds", type=float, default=300.0, help="of training the peer, in quality")
+    parser.add_argument("--seconds", type=float, default=240.0, help="of training the peer, in quality")
     parser.add_argument("--seed", type=int, default=0, help="of quality; each seed adds its rows")
     parser.add_argument(
         "--tiny", action="store_true", help="seconds, on scikit-learn's digits; prints and writes nothing"
@@ -700,7 +700,7 @@ def main() -> None:
             rounds, seconds = (1, 0.0) if given.tiny else (given.rounds, 3.0)
             table = throughput(given.device, rounds, given.tiny, seconds=seconds)
         else:
-            seconds, slice_ = (1.0, 0.5) if given.tiny else (given.seconds, 10.0)
+            seconds, slice_ = (1.0, 0.5) if given.tiny else (given.seconds, 12.0)
             table = quality(given.device, seconds, given.tiny, slice_=slice_, seed=given.seed, kinds=(kind,))
         if usual:
             merge(given.part, given.device, {"command": command, "machine": runtime.machine(), **table})
