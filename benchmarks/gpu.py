@@ -3,7 +3,8 @@
 Parts run one after another, each for its share of the time that is left and in a process of its own, so that what fails
 or hangs takes nothing else with it. Each writes DIR/NAME_gpu.json as soon as there is a row, and again after every
 further one; an error's text stands in its table. ``--parts text,labels`` runs these alone, so that several calls can
-share the work; ``checkpoints`` goes on where the last call was stopped. With ``--out results`` the book shows it all.
+share the work; ``checkpoints`` goes on where the last call was stopped. With ``--out results`` the book shows it all,
+and pictures and models go to out/gpu; with another folder they lie beside the tables.
 
 Nothing is fetched. MNIST is looked for where MMCOURSE_DATA says. ``--device cpu --tiny`` runs every part in small, on
 no card, and writes DIR/NAME_tiny.json: a check of this script, and no measurement.
@@ -72,6 +73,16 @@ class Task:
     def file(self) -> Path:
         """Where its table is."""
         return self.out / f"{self.name}_{'tiny' if self.tiny else 'gpu'}.json"
+
+    @property
+    def beside(self) -> Path:
+        """Where pictures and models go: beside the tables, but not among those of the repository."""
+        return runtime.ROOT / "out" / "gpu" if self.out == runtime.ROOT / "results" else self.out
+
+    def picture(self) -> Path:
+        """Where its picture goes."""
+        self.beside.mkdir(parents=True, exist_ok=True)
+        return self.beside / self.file.with_suffix(".png").name
 
     def write(self, table: Row) -> None:
         """Write its table anew, with the machine's name."""
@@ -308,7 +319,7 @@ def part_text(task: Task) -> None:
     ema = race(task, start, lambda G: measured(G, short), lambda G: measured(G, long), table, every=every)
     captions = short["held_out"].captions[:6]
     sheet = text2image.Painter(space, ema).draw([c for c in captions for _ in range(8)], runtime.generator(0))
-    plots.caption_sheet(sheet.unflatten(0, (6, 8)), captions, path=task.file.with_suffix(".png"))
+    plots.caption_sheet(sheet.unflatten(0, (6, 8)), captions, path=task.picture())
 
 
 def part_labels(task: Task) -> None:
@@ -334,7 +345,7 @@ def part_labels(task: Task) -> None:
         return look(G) if task.tiny else measure_grey(drawn(G), labels, lambda line: None)
 
     ema = race(task, start, look, sure, table, every=0.0 if task.tiny else 4.0)
-    plots.grid(drawn(ema)[: 10 * (len(labels) // 100 or 1)], columns=10, path=task.file.with_suffix(".png"))
+    plots.grid(drawn(ema)[: 10 * (len(labels) // 100 or 1)], columns=10, path=task.picture())
 
 
 def part_peers(task: Task) -> None:
@@ -352,16 +363,15 @@ def part_peers(task: Task) -> None:
 
 def part_quality(task: Task) -> None:
     """Caption accuracy and Frechet distance over seconds, ours and the peers in turns."""
-    left = 0.5 if task.tiny else max(10.0, (task.until - time.monotonic()) / 5)
-    slice_ = 0.25 if task.tiny else 5.0
+    each, slice_ = (0.5, 0.25) if task.tiny else (max(10.0, left(task) / 5), 5.0)
     what = "caption accuracy and Frechet distance over seconds of training, ours and the peers in turns"
-    task.write({"what": what, **beside_peers.quality(task.device, left, task.tiny, slice_=slice_)})
+    task.write({"what": what, **beside_peers.quality(task.device, each, task.tiny, slice_=slice_)})
 
 
 def part_scaling(task: Task) -> None:
     """How time and memory grow."""
     table = scaling.measure(task.device, tiny=task.tiny, until=task.until - 0.3 * left(task), write=task.write)
-    scaling.figure(table, task.file.with_suffix(".png"))
+    scaling.figure(table, task.picture())
 
 
 def part_trace(task: Task) -> None:
@@ -370,8 +380,8 @@ def part_trace(task: Task) -> None:
 
 
 def part_checkpoints(task: Task) -> None:
-    """The models of the course in the gpu profile, with cards, under DIR/checkpoints, as far as the time allows."""
-    folder, profile = task.out / "checkpoints", "quick" if task.tiny else "gpu"
+    """The models of the course in the gpu profile, with cards, as far as the time allows."""
+    folder, profile = task.beside / "checkpoints", "quick" if task.tiny else "gpu"
     names = ("outline2picture",) if task.tiny else (*WORTH, *(n for n in training.NAMES if n not in WORTH))
     table: Row = {"what": f"the models of the course in the {profile} profile", "rows": []}
     for name in names:
@@ -427,7 +437,7 @@ def run(parts: dict[str, tuple[Callable[[Task], None], float]], blank: Task, min
             until = began + max(0.0, end - began) * weights[0] / sum(weights)
             task = replace(blank, name=name, until=until)
             task.file.unlink(missing_ok=True)
-            said = alone(parts[name][0], task, Path(kernels) / name)
+            said = alone(parts[name][0], task, Path(kernels) / name) if left(task) > 0 else "no time was left for it"
             done[name] = {"seconds": round(time.monotonic() - began, 1), **({"error": said} if said else {})}
             if said:
                 task.write({"what": name, **{k: v for k, v in task.read().items() if k != "machine"}, "error": said})

@@ -321,6 +321,17 @@ def test_a_part_that_fails_hangs_or_dies_is_told_and_the_others_run(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_for_what_no_time_is_left_nothing_is_started(tmp_path: Path) -> None:
+    done = gpu.run({"works": (works, 1)}, gpu.Task("", "cpu", tmp_path, 0.0, tiny=True), minutes=0.1)
+    assert done["works"]["error"] == "no time was left for it" and done["works"]["seconds"] < 1
+    assert json.loads((tmp_path / "works_tiny.json").read_text())["error"] == "no time was left for it"
+
+
+def test_pictures_and_models_are_not_put_among_the_tables(tmp_path: Path) -> None:
+    assert gpu.Task("text", "cuda", ROOT / "results", 0.0).beside == ROOT / "out" / "gpu"
+    assert gpu.Task("text", "cuda", tmp_path, 0.0).picture() == tmp_path / "text_gpu.png"
+
+
 def test_a_race_ends_when_more_pictures_confirm_it_and_looks_take_no_time(tmp_path: Path) -> None:
     task = gpu.Task("labels", "cpu", tmp_path, time.monotonic() + 60)
     config = types.SimpleNamespace(steps=80)
