@@ -450,7 +450,13 @@ def throughput(
     space = checkpoint.load(Space, "space")
     small: Row = {"side": 256, "tries": 2} if tiny else {}
     kinds = {"float32": torch.float32, "bf16": torch.bfloat16}
-    tops = {name: ceiling(device, kind, **small) for name, kind in kinds.items()}
+    reached = {
+        "product": {name: ceiling(device, kind, **small) for name, kind in kinds.items()},
+        "convolution": {
+            name: convolution_ceiling(device, kind, tries=2 if tiny else 20) for name, kind in kinds.items()
+        },
+    }
+    tops = {name: max(row[name] for row in reached.values()) for name in kinds}
     peers: Row = {}
     for name in names:
         batch = 4 if tiny else BATCH_CUDA if device == "cuda" else BATCH[name]
@@ -459,10 +465,7 @@ def throughput(
         peers[name] = beside(pair, device, rounds, seconds, tops, *(((IN_FLOAT32[:3], IN_BF16[:1]),) if tiny else ()))
         print(name, json.dumps(peers[name]["rows"], indent=1), flush=True)
         torch._dynamo.reset()
-    ceilings: Row = {"product": {name: round(top) for name, top in tops.items()}}
-    ceilings["convolution"] = {
-        name: round(convolution_ceiling(device, kind, tries=2 if tiny else 20)) for name, kind in kinds.items()
-    }
+    ceilings = {k: {name: round(top) for name, top in row.items()} for k, row in reached.items()}
     return {"rounds": rounds, "seconds_a_turn": seconds, "ceilings_operations_a_second": ceilings, "peers": peers}
 
 
