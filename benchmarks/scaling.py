@@ -91,7 +91,7 @@ def drawing(axis: str, things: int, side: int, batch: int, device: str) -> Case:
     """Pictures of scenes that are there."""
     scenes = world.sample_scenes(batch, runtime.generator(0, device), objects=(things,))
     size = things if axis == "drawing, things" else side
-    return Case(axis, size, batch, again(lambda: world.draw(scenes, side), 20), 20)
+    return Case(axis, size, batch, again(lambda: world.draw(scenes, side), 200), 200)
 
 
 def again(call: Callable[[], Any], times: int) -> Callable[[], None]:
