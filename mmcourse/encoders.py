@@ -95,20 +95,28 @@ def recall_at(similarity: Tensor, positive: Tensor, k: int = 1) -> float:
 @dataclass(frozen=True)
 class SpaceConfig(FitConfig):
     """One run of ``align``: ``reading`` weighs the reader, ``leave_out`` is the share of facts that captions leave
-    open."""
+    open, ``width`` and ``text_width`` are the towers'."""
 
     steps: int = 800
     batch: int = 64
     lr: float = 1.5e-3
     leave_out: float = 0.1
     reading: float = 1.0
+    width: int = 32
+    text_width: int = 96
+
+    @property
+    def size(self) -> dict[str, int]:
+        """What ``Space`` is made with, beside its number of words."""
+        return {"width": self.width, "text_width": self.text_width}
 
 
-#: One entry a profile; ``full`` is the shipped space.
+#: One entry a profile. "shipped" is the cpu run with more time.
 PROFILES = {
     "quick": SpaceConfig(steps=160, batch=64),
     "cpu": SpaceConfig(steps=800),
-    "gpu": SpaceConfig(steps=4200, batch=64),
+    "shipped": SpaceConfig(steps=4200, batch=64),
+    "gpu": SpaceConfig(steps=4200, batch=192, width=64, text_width=192),
 }
 
 

@@ -185,7 +185,7 @@ def test_a_chapters_gpu_profile_takes_steps_on_the_card(name: str) -> None:
 def space_alone() -> Iterator[tuple[Any, ...]]:
     g, rng, words = torch.Generator().manual_seed(0), random.Random(0), vocabulary()
     config = encoders.PROFILES["gpu"]
-    space = Space(words=len(words)).to("cuda")
+    space = Space(words=len(words), **encoders.PROFILES["gpu"].size).to("cuda")
     return encoders.align(space, lambda: caption_batch(config.batch, g, rng, words), config)
 
 

@@ -138,9 +138,9 @@ def train(
 
 def as_shipped(name: str, profile: str) -> str:
     """A profile as it is; for "shipped" the one in which the model that comes with the course was trained."""
-    if profile != "shipped" or name == "text2image":  # whose shipped recipe is none of the others
+    if profile != "shipped" or name in ("space", "text2image"):  # whose shipped recipe is none of the others
         return profile
-    return "gpu" if name == "space" or name.startswith("emoji") else "cpu"
+    return "gpu" if name.startswith("emoji") else "cpu"
 
 
 def recipe_of(name: str, profile: str) -> Any:
@@ -234,7 +234,7 @@ def train_space(profile: str, seed: int, runs: Runs) -> tuple[Any, dict[str, Any
 
     config, words = recipe_of("space", profile), vocabulary()
     torch.manual_seed(seed)  # initial weights only
-    space = Space(words=len(words)).to(runs.device)
+    space = Space(words=len(words), **config.size).to(runs.device)
     g, rng = torch.Generator().manual_seed(seed), random.Random(seed)
     kept = Kept(g=g, rng=rng)
     batches = lambda: caption_batch(config.batch, g, rng, words, leave_out=config.leave_out)  # noqa: E731

@@ -29,6 +29,7 @@ from mmcourse.data import caption_batch, caption_set, vocabulary
 from mmcourse.encoders import Space, align, contrastive, recall_at
 
 profile = runtime.pick_profile(PROFILE)
+device = runtime.pick_device() if profile == "gpu" else "cpu"
 config = encoders.PROFILES[profile]
 for name, row in runtime.results("lessons")["lessons"].get("08_shared_space", {}).items():
     print(f"profile {name}: {row['minutes']:.1f} minutes on {row['cpu']}, {row['cores']} cores")
@@ -94,7 +95,7 @@ print(f"masked: by {(masked_max(x, short > 0) - masked_max(y, long > 0)).abs().m
 # The masked one does not. The library's `TextTower` uses it, and starts the second reading at the last real word.
 
 # %%
-space = Space(words=len(words))
+space = Space(words=len(words), **config.size)
 with torch.no_grad():
     a, b = space.text(short), space.text(long)
 assert torch.allclose(a, b, atol=1e-5) and torch.allclose(a.norm(dim=1), torch.ones(1), atol=1e-5)
@@ -186,11 +187,11 @@ before, _ = retrieval(space, 8)
 from mmcourse.widgets import progress
 
 torch.manual_seed(SEED)
-space, losses, scales = Space(words=len(words)), [], []
+space, losses, scales = Space(words=len(words), **config.size).to(device), [], []
 for _, loss in progress(align(space, lambda: caption_batch(config.batch, g, rng, words), config), total=config.steps, label="two towers"):
     losses.append(loss)
     scales.append(space.log_scale.exp().item())
-trained = recall_at(*retrieval(space))
+trained = recall_at(*retrieval(space.cpu()))
 print(f"temperature factor {scales[0]:.1f} -> {scales[-1]:.1f}; recall@1 of 100: {untrained:.2f} -> {trained:.2f}")
 
 # %%

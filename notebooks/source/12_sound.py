@@ -37,6 +37,7 @@ from mmcourse.widgets import slerp
 from torch.nn import functional as F
 
 profile = runtime.pick_profile(PROFILE)
+device = runtime.pick_device() if profile == "gpu" else "cpu"
 for name, row in runtime.results("lessons")["lessons"].get("12_sound", {}).items():
     print(f"profile {name}: {row['minutes']:.1f} minutes on {row['cpu']}, {row['cores']} cores")
 
@@ -177,14 +178,14 @@ def right(vectors):
     return metrics.caption_accuracy(judge, G(z, vectors), exam.statements)["all"]
 
 
-hear = lambda: tower.eval()(exam.spectra).detach()  # noqa: E731
+hear = lambda: tower.eval().cpu()(exam.spectra).detach()  # noqa: E731
 steps = {"untrained": right(hear())}
-for _, value in progress(fit(tower, hearing.align_loss(space, pool), align), total=align.steps, label="onto pictures"):
+for _, value in progress(fit(tower.to(device), hearing.align_loss(space, pool), align), total=align.steps, label="onto pictures"):
     pass
 steps["aligned with pictures"] = right(hear())
 steps["and the mean corrected"] = right(corrected(hear(), hear().mean(0), exam.text.mean(0)))
 tune = replace(config, steps={"quick": 60, "cpu": 300}.get(profile, 1000))
-for _, value in progress(fit(tower, onto_captions, tune), total=tune.steps, label="onto captions"):
+for _, value in progress(fit(tower.to(device), onto_captions, tune), total=tune.steps, label="onto captions"):
     pass
 steps["tuned onto captions"] = right(hear())
 plots.bars(steps, ceiling=right(exam.text), ceiling_label="by caption", title="everything right, by sound, this run")
@@ -210,8 +211,9 @@ if profile == "quick":
     tower = load(AudioTower, "hearing")
 else:
     tower, _, loss, config = hearing.prepare(encode, measures, recipe, seed=SEED)
-    for _, value in progress(fit(tower, loss, config), total=config.steps, label="the whole recipe"):
+    for _, value in progress(fit(tower.to(device), loss, config), total=config.steps, label="the whole recipe"):
         pass
+    tower = tower.cpu()
 about = card("hearing")
 print(f"the shipped tower: {about['steps']} steps, {about['sounds']} sounds; its card says, seen: {about['figures']['seen']['sound']['all']:.1%} right")
 

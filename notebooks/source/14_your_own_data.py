@@ -41,6 +41,7 @@ from mmcourse.widgets import LivePanel, progress
 from torch.nn import functional as F
 
 profile = runtime.pick_profile(PROFILE)
+device = runtime.pick_device() if profile == "gpu" else "cpu"
 for name, row in runtime.results("lessons")["lessons"].get("14_your_own_data", {}).items():
     print(f"profile {name}: {row['minutes']:.1f} minutes on {row['cpu']}, {row['cores']} cores")
 
@@ -228,8 +229,9 @@ print("spread of what G makes:", {name: f"{value:.2f}" for name, value in spread
 # %%
 torch.manual_seed(SEED)
 space = captioned.PairSpace(words=pieces.to_dict(), text_width=recipe.space.text_width)
-for _, loss in progress(captioned.align_pairs(space, pairs, recipe.space), total=recipe.space.steps, label="space"):
+for _, loss in progress(captioned.align_pairs(space.to(device), pairs, recipe.space), total=recipe.space.steps, label="space"):
     pass
+space = space.cpu()
 with torch.no_grad():
     likeness = space.encode([c[0] for c in captions]) @ torch.cat([space.image(p) for p in found.pictures.split(500)]).T
 own = likeness.argmax(1) == torch.arange(len(found))
@@ -242,7 +244,7 @@ print(f"English names whose own picture is the nearest: seen {own[~found.held_ou
 # **Predict.** What do pictures look like that were learned by distance alone?
 
 # %%
-G, D, sample, extra, config = captioned.prepare(space, pairs, recipe, seed=SEED)
+G, D, sample, extra, config = captioned.prepare(space, pairs, recipe, seed=SEED, device=device)
 shown = pairs.seen[:: len(pairs.seen) // 8][:8].tolist()
 asked, z = [captions[i][0] for i in shown], torch.randn(8, config.z, generator=runtime.generator(2))
 
