@@ -229,7 +229,8 @@ def numbers_at(config: TrainConfig, step: int) -> list[float]:
 
 def weights_of(state: State) -> Weights:
     """A run's weights and moments as lists of tensors that share its memory. Moments that no step has made yet are
-    zeros, and are put into the optimisers."""
+    zeros, and are put into the optimisers; others are laid out in memory as their weights are, which the loop's fused
+    optimiser takes for granted."""
     lists = [[p.detach() for p in m.parameters()] for m in (state.G, state.D, state.ema)]
     for opt in (state.opt_g, state.opt_d):
         parameters = opt.param_groups[0]["params"]
@@ -238,6 +239,9 @@ def weights_of(state: State) -> Weights:
             if not slot:
                 slot |= {"step": torch.tensor(float(state.step), dtype=torch.float32, device=p.device)}
                 slot |= {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
+            for name in ("exp_avg", "exp_avg_sq"):
+                if slot[name].stride() != p.stride():
+                    slot[name] = torch.empty_like(p).copy_(slot[name])
         lists += [[opt.state[p][name] for p in parameters] for name in ("exp_avg", "exp_avg_sq")]
     return Weights(*lists)
 
@@ -344,7 +348,7 @@ class _Engine:
         """Capture the draws too, if they can be; else the steps alone, on batches that are drawn before."""
         self.numbers = self._numbers(range(self.run))
         state, saved = self.state, self.state.rng.get_state()
-        for inside in (True, False):
+        for inside in (True, False) if self._draws_without_waiting() else (False,):
             state.rng = torch.Generator(self.device)
             state.rng.set_state(saved)
             try:
@@ -356,6 +360,20 @@ class _Engine:
                 print(f"mmcourse.fast: batches are drawn outside the graph ({_first_line(error)}).")
                 torch.cuda.synchronize()
         state.rng.set_state(saved)
+
+    def _draws_without_waiting(self) -> bool:
+        """Whether drawing a batch never makes the processor wait for the card, as nothing in a graph may."""
+        mode = torch.cuda.get_sync_debug_mode()
+        self._draw(0)  # constants are carried to the card once
+        try:
+            torch.cuda.set_sync_debug_mode("error")
+            self._draw(None)
+        except Exception as error:
+            print(f"mmcourse.fast: batches are drawn outside the graph ({_first_line(error)}).")
+            return False
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+        return True
 
     @torch.no_grad()
     def _capture_once(self, inside: bool) -> None:

@@ -210,6 +210,35 @@ def test_it_compiles_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_same(*parts, 3e-3)
 
 
+def test_the_real_recipe_is_one_graph_too() -> None:
+    """With the frozen tower in it, twins, and 64x64 pixels."""
+    recipe = replace(text2image.PROFILES["gpu"], captions=60, pairs=2, width=4)
+    recipe = replace(recipe, config=replace(recipe.config, batch=4))
+    G, D, sample, extra, config = text2image.prepare(load(Space, "space"), recipe)
+    engine = fast._Engine(State.start(G, D, config), sample, extra, "eager", True)
+    for kind, step in engine.steps.items():
+        draws, numbers = engine._draw(0), engine._numbers([5])[0]
+        traced = fast.trace(step, engine.weights, draws, numbers)
+        draws = engine._draw(1)
+        (want, losses), (got, other) = step(engine.weights, draws, numbers), traced(engine.weights, draws, numbers)
+        torch.testing.assert_close(other, losses, rtol=1e-3, atol=1e-3)
+        for a, b in zip(want.G + want.D, got.G + got.D, strict=True):
+            torch.testing.assert_close(b, a, rtol=1e-3, atol=1e-4)
+        assert losses[3] != 0 and bool(losses[1]) == kind
+
+
+def test_moments_are_laid_out_as_their_weights() -> None:
+    G, D, sample, extra, config = text_to_image(2)
+    state = State.start(G, D, config)
+    list(fast.play(G, D, sample, config, state=state, extra=extra, how="loop"))
+    before = {k: v.clone() for k, v in state._tensors().items()}
+    G.to(memory_format=torch.channels_last)
+    weights = fast.weights_of(state)
+    for kind in (weights.g_mean, weights.g_square):
+        assert [m.stride() for m in kind] == [p.stride() for p in weights.G]
+    assert all(torch.equal(v, before[k]) for k, v in state._tensors().items())
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs g++")
 def test_it_compiles_to_machine_code(capsys: pytest.CaptureFixture[str]) -> None:
