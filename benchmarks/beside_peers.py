@@ -1,7 +1,7 @@
 """Ours beside what a learner would run instead, in turns in one process: how fast, and how soon how good.
 
 python -m benchmarks.beside_peers throughput|quality [--device cpu|cuda] [--threads N] [--rounds N] [--seconds S]
-    [--seed N] [--tiny]
+    [--seed N] [--kind text|digits] [--tiny]
 
 ``throughput`` counts pictures a second at equal operations per picture: our networks are widened until a forward pass
 of G and one of D cost at least what the peer's do. ``quality`` is measured over seconds of training, each at its own
@@ -31,7 +31,7 @@ from torch.utils.flop_counter import flop_registry
 from benchmarks.peers import AS_SHIPPED, DCGAN, DFGAN, ConditionalMLP, Peer, Tricks
 from mmcourse import cgan, checkpoint, distances, fast, gan, metrics, plots, runtime, text2image, train
 from mmcourse.course.training import measure_grey
-from mmcourse.data import caption_set
+from mmcourse.data import caption_set, vocabulary
 from mmcourse.encoders import Space
 from mmcourse.features import FeatureNet
 from mmcourse.judge import Judge
@@ -57,6 +57,7 @@ IN_BF16: tuple[dict[str, Any], ...] = (
     {"bf16": True, "compiled": ""},
     {"bf16": True, "channels_last": True},
 )
+SHADE = 0.9  # DF-GAN's real pictures; see there
 IN_HALF = ("ours, bf16", "ours, fast")
 SHIPPED, PLAIN, BEST = "peer, as shipped", "peer, at its best in float32", "peer, at its best"
 Row = dict[str, Any]
@@ -536,28 +537,46 @@ def profile_for(device: str, n: int) -> str:
 
 
 def text_quality(space: Any, device: str, seconds: float, slice_: float, seed: int, n: int, tricks: Tricks) -> Row:
-    """Text to image of one thing: our recipe and DF-GAN on batches of the same kind and size, read by the judge."""
+    """Text to image of one thing: our recipe and DF-GAN on batches of the same kind and size, read by the judge.
+
+    ``at_the_limits``: the share of numbers of a picture that are -1 or 1; a G that draws nothing else is dead.
+    """
     recipe = replace(text2image.PROFILES[profile_for(device, n)], objects=(1,))
     judge, kinds = checkpoint.load(Judge, "judge"), {"seen": "train", "held_out": "held_out"}
     sets = {k: caption_set(n, split=s, objects=(1,), seed=1000 + seed) for k, s in kinds.items()}
 
-    def look(G: Any) -> Row:
-        painter = text2image.Painter(space, G)
-        found = {k: painter.draw(c.captions, runtime.generator(seed)) for k, c in sets.items()}
-        return {k: metrics.caption_accuracy(judge, found[k], c.statements)["all"] for k, c in sets.items()}
-
+    encode = text2image.encoder(space, vocabulary())
     G, D, sample, extra, config = text2image.prepare(space, recipe, seed=seed, device=device)
     theirs = text2image.prepare(space, recipe, seed=seed, device=device)[2]
-    peer = DFGAN(theirs, seed=seed, device=device, tricks=tricks)
-    play = fast.play if device == "cuda" else train.play
-    out = curves(play, (G, D, sample, config), extra, peer, look, lambda: look(peer.G), device, seconds, slice_)
+    peer = DFGAN(theirs, seed=seed, shade=SHADE, device=device, tricks=tricks)
+
+    def ours_draw(net: Any, captions: list[str], seed: int) -> Tensor:
+        return text2image.Painter(space, net).draw(captions, runtime.generator(seed))
+
+    def peer_draw(captions: list[str], seed: int) -> Tensor:
+        return peer.draw(encode(captions), runtime.generator(seed))
+
+    def look(draw: Callable[[list[str], int], Tensor]) -> Row:
+        found = {k: draw(c.captions, seed) for k, c in sets.items()}
+        row = {k: metrics.caption_accuracy(judge, found[k], c.statements)["all"] for k, c in sets.items()}
+        return {**row, "at_the_limits": round(float((found["seen"].abs() > 0.999).float().mean()), 4)}
+
+    out = curves(
+        fast.play if device == "cuda" else train.play,
+        (G, D, sample, config),
+        extra,
+        peer,
+        lambda ema: look(functools.partial(ours_draw, ema)),
+        lambda: look(peer_draw),
+        device,
+        seconds,
+        slice_,
+    )
     ema = out.pop("ema")
     captions = sets["seen"].captions[:6]
-    for name, net in (("ours", ema), ("peer", peer.G)):
-        sheet = text2image.Painter(space, net).draw([c for c in captions for _ in range(8)], runtime.generator(0))
-        plots.caption_sheet(
-            sheet.view(6, 8, 3, 32, 32), captions, path=runtime.ROOT / "out" / f"beside_text_{name}_{seed}.png"
-        )
+    for name, draw in (("ours", functools.partial(ours_draw, ema)), ("peer", peer_draw)):
+        sheet = draw([c for c in captions for _ in range(8)], 0).view(6, 8, 3, 32, 32)
+        plots.caption_sheet(sheet, captions, path=runtime.ROOT / "out" / f"beside_text_{name}_{seed}.png")
     levels = {f"{level:.0%}": {w: seconds_to(out[w], "seen", level) for w in out} for level in (0.1, 0.5, 0.9, 0.97)}
     end = {who: {k: out[who][-1][k] for k in ("seconds", "step", "seen", "held_out")} for who in out}
     best = max(r["seen"] for r in out["peer"])
@@ -565,7 +584,14 @@ def text_quality(space: Any, device: str, seconds: float, slice_: float, seed: i
     weights = {"ours": count_parameters(G) + count_parameters(D), "peer": count_parameters(peer.G)}
     weights["peer"] += count_parameters(peer.D)
     row: Row = {"seed": seed, "end": end, "peers_best": best, "ours_at_peers_best": soon, "seconds_to": levels}
-    return {**row, "weights": weights, "batch": config.batch, "tricks": tricks.describe(), "curves": out}
+    return {
+        **row,
+        "weights": weights,
+        "batch": config.batch,
+        "shade": SHADE,
+        "tricks": tricks.describe(),
+        "curves": out,
+    }
 
 
 def grey_quality(data: Labelled, device: str, seconds: float, slice_: float, seed: int, n: int, tricks: Tricks) -> Row:
@@ -689,6 +715,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of throughput")
     parser.add_argument("--seconds", type=float, default=240.0, help="of training the peer, in quality")
     parser.add_argument("--seed", type=int, default=0, help="of quality; each seed adds its rows")
+    parser.add_argument("--kind", choices=("text", "digits"), help="of quality; both without it")
     parser.add_argument(
         "--tiny", action="store_true", help="seconds, on scikit-learn's digits; prints and writes nothing"
     )
@@ -698,7 +725,8 @@ def main() -> None:
     usual = not given.tiny and all(getattr(given, k) == parser.get_default(k) for k in ("rounds", "seconds"))
     command = f"python -m benchmarks.beside_peers {given.part} --device {given.device}"
     command += f" --threads {torch.get_num_threads()}" if given.device == "cpu" else ""
-    for kind in ("",) if given.part == "throughput" else ("text", "digits"):  # each written as soon as it is there
+    kinds = (given.kind,) if given.kind or given.part == "throughput" else ("text", "digits")
+    for kind in kinds:  # each written as soon as it is there
         if given.part == "throughput":
             rounds, seconds = (1, 0.0) if given.tiny else (given.rounds, 3.0)
             table = throughput(given.device, rounds, given.tiny, seconds=seconds)

@@ -137,6 +137,19 @@ def test_df_gans_d_loss_weighs_real_fake_and_mismatched_as_published() -> None:
     assert told["d"] == pytest.approx(loss.mean().item(), rel=1e-5)
 
 
+def test_shaded_pictures_come_back_at_full_range() -> None:
+    """White becomes 0.9 for D, and where G says 0.45 it draws 0.5."""
+    peer = DFGAN(lambda rng, step: Batch(torch.ones(4, 3, 32, 32), *torch.zeros(2, 4, 64)), shade=0.9)
+    seen = []
+    peer.D.look = lambda x: (seen.append(x.detach()), type(peer.D).look(peer.D, x))[1]
+    peer.step()
+    assert torch.allclose(seen[0], torch.full((4, 3, 32, 32), 0.9))
+    nn.init.zeros_(peer.G.head.weight)
+    nn.init.constant_(peer.G.head.bias, math.atanh(0.45))
+    drawn = peer.draw(torch.zeros(2, 64), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn, torch.full((2, 3, 32, 32), 0.5))
+
+
 # ---- the recipes
 
 
@@ -212,6 +225,8 @@ def test_bad_input_says_what_was_expected() -> None:
         Tricks(adam="quick")
     with pytest.raises(ValueError, match="compiled: expected one of"):
         Tricks(compiled="fast")
+    with pytest.raises(ValueError, match=r"shade: expected a number above 0 and up to 1, got 1.5"):
+        DFGAN(captions(), shade=1.5)
     with pytest.raises(ValueError, match="expected batches with true and wrong conditions"):
         DFGAN(lambda rng, step: Batch(torch.zeros(2, 3, 32, 32))).step()
 
