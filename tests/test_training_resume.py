@@ -35,6 +35,7 @@ from mmcourse import (
     metrics,
     pictures,
     retrieval,
+    runtime,
     speech,
     text2image,
 )
@@ -539,3 +540,9 @@ def test_shipped_is_the_profile_in_which_each_shipped_model_was_trained() -> Non
     for name in training.NAMES:
         assert checkpoint.card(name)["profile"] == training.as_shipped(name, "shipped"), name
         assert training.as_shipped(name, "quick") == "quick"
+
+
+def test_the_shipped_cards_say_enough_to_be_known_again() -> None:
+    """So ``train all --profile shipped --out checkpoints`` would train none of them anew."""
+    for name in training.NAMES:
+        assert training_all.found(name, "shipped", 0, runtime.checkpoint_dir()), name
