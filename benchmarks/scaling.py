@@ -39,7 +39,7 @@ AXES = {
     "batch": "a whole update; pictures",
     "width": "a whole update, all networks so many times as wide; width",
     "things": "a whole update, so many things in each scene; things",
-    "resolution": "a whole update, 32x32 in patches of 2x2 and 64x64 in patches of 4x4; side",
+    "resolution": "a whole update, with the layers that larger pictures take; side",
     "trunk": "D's trunk alone, forward and backward, in patches of 2x2; side",
     "drawing, things": "drawing alone, the scenes given, 32x32; things",
     "drawing, resolution": "drawing alone, the scenes given, two things each; side",
