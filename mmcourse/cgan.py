@@ -153,7 +153,7 @@ PROFILES = {
         width=128,
         d_width=128,
         blocks=2,
-        config=TrainConfig(steps=12000, batch=256, z=64, gamma=1.0, ema=0.999),
+        config=TrainConfig(steps=12000, batch=256, z=64, lr=4e-4, gamma=1.0, ema=0.999),
     ),
 }
 

@@ -116,7 +116,7 @@ PROFILES = {
     "quick": SpaceConfig(steps=160, batch=64),
     "cpu": SpaceConfig(steps=800),
     "shipped": SpaceConfig(steps=4200, batch=64),
-    "gpu": SpaceConfig(steps=4200, batch=192, width=64, text_width=192),
+    "gpu": SpaceConfig(steps=4200, batch=192, lr=1e-3, width=64, text_width=192),
 }
 
 

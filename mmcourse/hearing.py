@@ -232,7 +232,7 @@ PROFILES = {
     "quick": Recipe(sounds=600, tune=FitConfig(steps=120)),
     "cpu": Recipe(),
     "shipped": Recipe(sounds=16000, tune=FitConfig(steps=6000)),
-    "gpu": Recipe(sounds=40000, width=48, features=384, tune=FitConfig(steps=12000, batch=64)),
+    "gpu": Recipe(sounds=40000, width=48, features=384, tune=FitConfig(steps=6000, batch=128, lr=1e-3)),
 }
 
 

@@ -237,13 +237,15 @@ PROFILES = {
     "quick": Recipe(alone=25, config=_run(100, gamma=0.005, ema=0.95)),
     "cpu": Recipe(),
     "shipped": Recipe(alone=800, config=_run(2400, final_lr=0.02, ema=0.995)),
-    "gpu": Recipe(width=64, blocks=2, alone=2000, config=_run(6000, batch=64, final_lr=0.02, ema=0.998)),
+    "gpu": Recipe(width=64, blocks=2, alone=2000, config=_run(6000, batch=64, lr=6e-4, final_lr=0.02, ema=0.998)),
 }
 #: Grey photographs become coloured ones.
 PHOTOGRAPHS = {
     "quick": Recipe("photographs", "grey", l1=5.0, alone=20, config=_run(50, gamma=0.005, ema=0.9)),
     "cpu": Recipe("photographs", "grey", l1=5.0, alone=200, config=_run(500, gamma=0.005)),
-    "gpu": Recipe("photographs", "grey", width=64, l1=5.0, alone=1000, config=_run(4000, batch=64, gamma=0.005)),
+    "gpu": Recipe(
+        "photographs", "grey", width=64, l1=5.0, alone=1000, config=_run(4000, batch=64, lr=6e-4, gamma=0.005)
+    ),
 }
 
 

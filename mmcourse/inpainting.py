@@ -675,8 +675,8 @@ PROFILES = {
     "gpu": Recipe(
         width=64,
         blocks=2,
-        alone=_alone(6000, batch=64, ema=0.998, final_lr=0.02),
-        config=_run(12000, batch=64, ema=0.998, final_lr=0.02),
+        alone=_alone(3000, batch=128, lr=1e-3, ema=0.998, final_lr=0.02),
+        config=_run(6000, batch=128, lr=4e-4, ema=0.998, final_lr=0.02),
     ),
 }
 #: Completion of photographs (lesson 10).
@@ -684,7 +684,9 @@ PHOTOGRAPHS = {
     "quick": Recipe("photographs", alone=_alone(40, lr=1e-3, ema=0.9), config=_run(20, ema=0.9)),
     "cpu": Recipe("photographs", alone=_alone(1500, lr=1e-3), config=_run(400)),
     "shipped": Recipe("photographs", alone=_alone(4500, lr=1e-3, ema=0.998, final_lr=0.02), config=_run(900)),
-    "gpu": Recipe("photographs", width=64, blocks=2, alone=_alone(6000, batch=64), config=_run(8000, batch=64)),
+    "gpu": Recipe(
+        "photographs", width=64, blocks=2, alone=_alone(3000, batch=128, lr=1e-3), config=_run(4000, batch=128, lr=4e-4)
+    ),
 }
 #: Completion of the world's pictures as a sentence asks (lesson 11).
 GUIDED = {
@@ -694,8 +696,8 @@ GUIDED = {
         _alone(600, lr=1e-3, final_lr=0.5), _run(9000, lr=1.5e-3, gamma=0.1, ema=0.999, final_lr=0.02), captions=40000
     ),
     "gpu": _guided(
-        _alone(1000, batch=64),
-        _run(12000, batch=64, gamma=0.1, ema=0.999, final_lr=0.02),
+        _alone(500, batch=128, lr=1e-3),
+        _run(6000, batch=128, lr=8e-4, gamma=0.1, ema=0.999, final_lr=0.02),
         captions=40000,
         width=64,
         blocks=2,

@@ -77,8 +77,8 @@ class Trunk(nn.Module):
 
     A pixel-unshuffle turns 2x2 pixels into channels, so that convolutions run at 16x16 and 8x8, where a
     CPU spends them best. Twins of this trunk are the discriminator, the image tower and the judge; each has
-    weights of its own. Larger pictures, of another ``resolution``, can be taken in larger patches: 64x64 pixels in
-    patches of 4x4 are 16x16 again.
+    weights of its own. With ``detail`` pictures are twice as large: they are averaged down, and a second stem adds what
+    averaging took away.
     """
 
     def __init__(
@@ -89,21 +89,29 @@ class Trunk(nn.Module):
         features: int = 128,
         channels: int = 3,
         resolution: int = 32,
-        patch: int = 2,
+        detail: bool = False,
     ):
         super().__init__()
-        if resolution % (4 * patch):
-            raise ValueError(f"resolution: expected a multiple of {4 * patch}, got {resolution}.")
-        self.patch = patch
-        self.stem = conv(patch**2 * channels, width)
+        if resolution % 8:
+            raise ValueError(f"resolution: expected a multiple of 8, got {resolution}.")
+        self.stem = conv(4 * channels, width)
+        self.detail = None
+        if detail:
+            self.detail = nn.Sequential(conv(4 * channels, width), nn.LeakyReLU(SLOPE), nn.PixelUnshuffle(2))
+            self.detail.append(conv(4 * width, width, 1))
         self.early = nn.ModuleList(ResBlock(width) for _ in range(blocks))
         self.down = conv(4 * width, 2 * width, 1)
         self.late = nn.ModuleList(ResBlock(2 * width) for _ in range(blocks))
         self.last = conv(8 * width, 2 * width, 1)
-        self.out = linear(2 * width * (resolution // (4 * patch)) ** 2, features)
+        self.out = linear(2 * width * (resolution // 8) ** 2, features)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.stem(F.pixel_unshuffle(x, self.patch))  # (B, width, 16, 16)
+        fine = 0.0
+        if self.detail is not None:
+            whole, x = x, F.avg_pool2d(x, 2)
+            lost = whole - x.repeat_interleave(2, 2).repeat_interleave(2, 3)  # (B, channels, 64, 64)
+            fine = self.detail(F.pixel_unshuffle(lost, 2))
+        h = self.stem(F.pixel_unshuffle(x, 2)) + fine  # (B, width, 16, 16)
         for block in self.early:
             h = block(h)
         h = self.down(F.pixel_unshuffle(h, 2))  # (B, 2*width, 8, 8)
@@ -152,17 +160,6 @@ class Whiten(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.centre) @ self.spread
-
-
-@torch.no_grad()
-def coarse_eyes(trunk: Trunk, smaller: Trunk) -> None:
-    """Give a trunk for larger patches the weights of a trunk for patches of 2x2: it then sees in a large picture just
-    what the other sees in that picture averaged down. Raises ``RuntimeError`` where the sizes differ."""
-    times = trunk.patch // smaller.patch
-    weights = smaller.state_dict()
-    fine = weights["stem.weight"].unflatten(1, (-1, smaller.patch, smaller.patch))  # (width, channels, 2, 2, 3, 3)
-    spread = fine.repeat_interleave(times, 2).repeat_interleave(times, 3) / times**2
-    trunk.load_state_dict({**weights, "stem.weight": spread.flatten(1, 3)})
 
 
 def upsample_head(width: int, channels: int = 3, factor: int = 2, *, gain: float = 1.0) -> nn.Sequential:

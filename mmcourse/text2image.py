@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from mmcourse import ranks
 from mmcourse.checks import expect_shape
 from mmcourse.data import CaptionPool, Encode, vocabulary
-from mmcourse.layers import ModBlock, Trunk, Whiten, coarse_eyes, conv, linear, no_grad_copy, upsample_head
+from mmcourse.layers import ModBlock, Trunk, Whiten, conv, linear, no_grad_copy, upsample_head
 from mmcourse.text import Vocabulary
 from mmcourse.train import Batch, Extra, Sample, TrainConfig, falling
 
@@ -23,19 +23,18 @@ SPACE = 64
 RESOLUTIONS = (32, 64)
 
 
-def patch_of(resolution: int) -> int:
-    """The side of the patch of pixels that one of 16x16 places stands for. Raises ``ValueError`` where these networks
-    have none."""
+def is_large(resolution: int) -> bool:
+    """Whether pictures are of 64x64 pixels. Raises ``ValueError`` where these networks have no such size."""
     if resolution not in RESOLUTIONS:
         raise ValueError(f"resolution: expected one of {', '.join(map(str, RESOLUTIONS))} pixels, got {resolution}.")
-    return resolution // 16
+    return resolution == 64
 
 
 class Generator(nn.Module):
     """Noise z (B, 16) and a condition (B, 64) of the shared space to pictures (B, 3, 32, 32) in [-1, 1].
 
-    The condition enters twice: beside z in the first layer, and as a modulation of every block. With a ``resolution``
-    of 64 the last layer makes 4x4 pixels of each of 16x16 places, and the rest stays as it is.
+    The condition enters twice: beside z in the first layer, and as a modulation of every block. A ``resolution`` of 64
+    takes one block more, at 32x32 and with half the channels.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class Generator(nn.Module):
         resolution: int = 32,
     ):
         super().__init__()
-        patch = patch_of(resolution)
+        large = is_large(resolution)
         self.hparams: dict[str, Any] = dict(
             z=z, cond=cond, width=width, blocks=blocks, mapping=mapping, resolution=resolution
         )
@@ -59,7 +58,10 @@ class Generator(nn.Module):
         self.early = nn.ModuleList(ModBlock(2 * width, mapping) for _ in range(blocks))
         self.up = nn.Sequential(conv(2 * width, 4 * width, 1), nn.PixelShuffle(2))
         self.late = nn.ModuleList(ModBlock(width, mapping) for _ in range(blocks))
-        self.head = upsample_head(width, factor=patch, gain=0.3)
+        if large:
+            self.finer = nn.Sequential(conv(width, 2 * width, 1), nn.PixelShuffle(2))
+            self.fine = ModBlock(width // 2, mapping)
+        self.head = upsample_head(width // 2 if large else width, gain=0.3)
 
     def forward(self, z: Tensor, cond: Tensor) -> Tensor:
         expect_shape(z, f"B {self.hparams['z']}", name="z")
@@ -70,6 +72,8 @@ class Generator(nn.Module):
         h = self.up(F.leaky_relu(h, 0.2))  # (B, width, 16, 16)
         for block in self.late:
             h = block(h, w)
+        if self.hparams["resolution"] == 64:
+            h = self.fine(self.finer(F.leaky_relu(h, 0.2)), w)  # (B, width/2, 32, 32)
         return torch.tanh(self.head(F.leaky_relu(h, 0.2)))  # (B, 3, R, R)
 
 
@@ -84,12 +88,12 @@ class Discriminator(nn.Module):
         self, *, cond: int = SPACE, width: int = 32, blocks: int = 1, features: int = 128, resolution: int = 32
     ):
         super().__init__()
-        patch = patch_of(resolution)
+        large = is_large(resolution)
         self.hparams: dict[str, Any] = dict(
             cond=cond, width=width, blocks=blocks, features=features, resolution=resolution
         )
         size: dict[str, int] = dict(width=width, blocks=blocks, features=features)
-        self.trunk = Trunk(**size, resolution=resolution, patch=patch)
+        self.trunk = Trunk(**size, detail=large)
         self.alone = linear(features, 1)
         self.project = linear(features, cond, gain=math.sqrt(cond))  # a unit vector's entries are small
 
@@ -103,7 +107,8 @@ class Discriminator(nn.Module):
         GANs", arXiv 2111.01007, where such eyes stay frozen. Raises ``ValueError`` where the sizes differ.
         """
         try:
-            coarse_eyes(self.trunk, tower.trunk)
+            fine = {k: v for k, v in self.trunk.state_dict().items() if k.startswith("detail.")}
+            self.trunk.load_state_dict({**tower.trunk.state_dict(), **fine})
             self.project.load_state_dict(tower.out.state_dict())
         except RuntimeError as error:
             raise ValueError(f"start_from: the tower is not of this discriminator's size. {error}") from error
@@ -221,7 +226,7 @@ PROFILES = {
         captions=40000,
         pairs=32,
         apart=1.0,
-        config=_run(12000, batch=128, ema=0.999, final_lr=0.02),
+        config=_run(12000, batch=128, lr=6e-4, ema=0.999, final_lr=0.02),
     ),
 }
 
