@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -338,3 +340,85 @@ def test_drawing_a_batch_and_a_step_never_wait(chapter: str, monkeypatch: pytest
         draws = engine._draw(None)
         for step in engine.steps.values():
             step(engine.weights, draws, numbers)
+
+
+class StandInGraph:
+    """Where there is no card: keeps nothing of what runs while it is "captured", and runs it when it is replayed."""
+
+    made: list[StandInGraph] = []
+
+    def __init__(self) -> None:
+        self.random: list[torch.Generator] = []
+        self.made.append(self)
+
+    def register_generator_state(self, rng: torch.Generator) -> None:
+        self.random.append(rng)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> type[StandInGraph]:
+    run_whole = fast._Engine._run_whole
+
+    def captured_or_not(self: Any) -> None:
+        graph = StandInGraph.made[-1]
+        if hasattr(graph, "replay"):
+            return run_whole(self)
+        graph.replay = self._run_whole  # type: ignore[attr-defined]
+        self.losses = torch.full((self.run, 4), math.nan)  # nothing has run yet
+        return None
+
+    modes = ["default"]
+    side = SimpleNamespace(wait_stream=lambda other: None)
+    for name, value in {
+        "CUDAGraph": StandInGraph,
+        "graph": lambda graph: contextlib.nullcontext(),
+        "Stream": lambda: side,
+        "stream": lambda stream: contextlib.nullcontext(),
+        "current_stream": lambda: side,
+        "synchronize": lambda: None,
+        "get_sync_debug_mode": lambda: modes[-1],
+        "set_sync_debug_mode": modes.append,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(fast._Engine, "_run_whole", captured_or_not)
+    monkeypatch.setattr(StandInGraph, "made", [])
+    return StandInGraph
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("game", GAMES)
+def test_what_is_captured_is_the_game(
+    game: str, inside: bool, stand_in: type[StandInGraph], double: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of the capturing but the card: warming up, registering, batches within the graph or drawn before it."""
+    want, end = played(GAMES[game](), "loop", torch.float64)
+    G, D, sample, extra, config = GAMES[game]()
+    state = State.start(G.double(), D.double(), config)
+
+    def picky(g: torch.Generator, step: int | None) -> Batch:
+        if step is None and not inside:
+            raise RuntimeError("called a synchronizing CUDA operation")
+        return sample(g, step)
+
+    engine = fast._Engine(state, picky, extra, "graphed", False)
+    said = capsys.readouterr().out
+    assert ("drawn outside the graph (RuntimeError: called a synchronizing" in said) == (not inside)
+    assert len(stand_in.made) == 1 and stand_in.made[0].random == ([state.rng] if inside else [])
+    got = []
+    while state.step < config.steps:
+        got += engine.go()
+    assert_same((want, end), (got, state), 1e-9)
+
+
+def test_a_capture_that_fails_inside_is_tried_without_the_batches(
+    stand_in: type[StandInGraph], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuses(self: StandInGraph, rng: torch.Generator) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    monkeypatch.setattr(StandInGraph, "register_generator_state", refuses)
+    G, D, sample, extra, config = text_to_image()
+    engine = fast._Engine(State.start(G, D, config), sample, extra, "graphed", False)
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and "outside the graph (RuntimeError: operation not permitted when stream" in said
+    assert engine.draws is not None and len(engine.go()) == 8
