@@ -539,7 +539,9 @@ def profile_for(device: str, n: int) -> str:
 def text_quality(space: Any, device: str, seconds: float, slice_: float, seed: int, n: int, tricks: Tricks) -> Row:
     """Text to image of one thing: our recipe and DF-GAN on batches of the same kind and size, read by the judge.
 
-    ``at_the_limits``: the share of numbers of a picture that are -1 or 1; a G that draws nothing else is dead.
+    Ours is helped by the space's image tower, which belongs to its recipe: D starts from it, and it points G the way at
+    first. DF-GAN gets the space's vectors. ``at_the_limits``: the share of a picture's numbers that are -1 or 1; a G
+    that draws nothing else is dead.
     """
     recipe = replace(text2image.PROFILES[profile_for(device, n)], objects=(1,))
     judge, kinds = checkpoint.load(Judge, "judge"), {"seen": "train", "held_out": "held_out"}

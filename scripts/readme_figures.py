@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -317,7 +318,8 @@ def beside_rows() -> list[tuple[str, str, str]]:
     """Ours beside well-known recipes: speed at equal operations, quality over seconds."""
     parts, out = read("results/beside_peers_cpu.json").get("parts", {}), []
     names = {"cgan": "PyTorch-GAN's cgan", "dcgan": "PyTorch-GAN's dcgan", "df-gan": "DF-GAN"}
-    speed, found = ({}, {})
+    speed: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for n in ("2 threads", "1 thread"):  # what a learner's laptop has, where it could be measured
         speed, found = speed or parts.get(f"throughput, {n}", {}), found or parts.get(f"quality, {n}", {})
     for name, row in speed.get("peers", {}).items():
@@ -334,18 +336,26 @@ def beside_rows() -> list[tuple[str, str, str]]:
         seeds = found.get(part, [])
         if not seeds:
             continue
-        best = sorted(row["peers_best"] for row in seeds)
-        low, high = (percent(b) if part == "text" else f"{b:.0f}" for b in (best[0], best[-1]))
-        what = "its best accuracy" if part == "text" else "its best Frechet distance"
-        what += f" within {found['seconds']:.0f} s, {low}" + (f" to {high}" if len(seeds) > 1 else "")
+        last = [row["curves"]["ours"][-1] for row in seeds]
+        name, form = ("seen", percent) if part == "text" else ("frechet", "{:.0f}".format)
+        ends, bests = sorted(row[name] for row in last), sorted(row["peers_best"] for row in seeds)
+        spent = sorted(row["seconds"] for row in last)
+        what = "caption accuracy" if part == "text" else "Frechet distance"
+        what += f" {between(ends, form)} at the end of ours, {between(spent, '{:.0f}'.format)} s; its best within "
+        what += f"{found['seconds']:.0f} s, {between(bests, form)}, "
         soon = sorted(row["ours_at_peers_best"] for row in seeds if row["ours_at_peers_best"] is not None)
         if len(soon) < len(seeds):
-            what += f", reached by ours in {len(soon)} of {len(seeds)} runs"
+            what += f"reached by ours in {len(soon)} of {len(seeds)} runs"
         else:
-            what += f", reached by ours after {soon[0]:.0f}" + (f" to {soon[-1]:.0f}" if len(seeds) > 1 else "") + " s"
+            what += f"reached by ours within {between(soon, '{:.0f}'.format)} s"
         how = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, each at its own sizes, {threads(found)}"
         out.append((f"{label}, in turns", what, how))
     return out
+
+
+def between(values: list[float], form: Callable[[float], str]) -> str:
+    """The least and the most, or the only one."""
+    return form(values[0]) + (f" to {form(values[-1])}" if len(values) > 1 else "")
 
 
 def times(row: dict[str, float]) -> str:
