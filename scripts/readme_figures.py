@@ -373,7 +373,8 @@ def ends_of(row: dict[str, float]) -> str:
 
 def rows() -> list[tuple[str, str, str]]:
     out = first_half()
-    for which, title in (("one", "one thing"), ("two", "two things and their relation")):
+    titles = {"one": "one thing", "large": "one thing at 64x64 pixels", "two": "two things and their relation"}
+    for which, title in titles.items():
         table = read(f"results/text2image_{which}_cpu.json")
         label = f"text to image, {title}, `cpu` profile"
         if not table:
