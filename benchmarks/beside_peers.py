@@ -1,7 +1,7 @@
 """Ours beside what a learner would run instead, in turns in one process: how fast, and how soon how good.
 
 python -m benchmarks.beside_peers throughput|quality [--device cpu|cuda] [--threads N] [--rounds N] [--seconds S]
-    [--seed N] [--kind text|digits] [--tiny]
+    [--seed N] [--kind NAME] [--tiny]
 
 ``throughput`` counts pictures a second at equal operations per picture: our networks are widened until a forward pass
 of G and one of D cost at least what the peer's do. ``quality`` is measured over seconds of training, each at its own
@@ -38,8 +38,8 @@ from mmcourse.judge import Judge
 from mmcourse.layers import count_parameters
 from mmcourse.pictures import Labelled, digits, labelled
 
-PARTS = ("throughput", "quality")
 BATCH = {"cgan": 64, "dcgan": 64, "df-gan": 32}  # what each ships with
+KINDS = {"throughput": tuple(BATCH), "quality": ("text", "digits")}
 BATCH_CUDA = 256
 PERIOD = 8  # our steps between two penalties: a turn is a whole number of them
 LEAST, MOST = 0.97, 1.10  # our forward operations a picture over the peer's
@@ -694,13 +694,15 @@ def part_name(part: str, device: str) -> str:
 
 
 def merge(part: str, device: str, table: Row) -> None:
-    """Put one part into the results file and leave the others as they are, and in quality those of other seeds."""
+    """Put one part into the results file and leave the others as they are, and other peers and seeds in it."""
     name, part = f"beside_peers_{device}", part_name(part, device)
     try:
         parts = runtime.results(name)["parts"]
     except ValueError:
         parts = {}
     before = parts.get(part, {})
+    if "peers" in table:
+        table["peers"] = {**before.get("peers", {}), **table["peers"]}
     for kind in ("text", "digits"):
         rows = [*before.get(kind, []), *table.get(kind, [])]
         if rows:
@@ -711,27 +713,28 @@ def merge(part: str, device: str, table: Row) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("part", choices=tuple(KINDS))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, help="of torch, on a CPU; its own number else")
     parser.add_argument("--rounds", type=int, default=5, help="of throughput")
     parser.add_argument("--seconds", type=float, default=240.0, help="of training the peer, in quality")
     parser.add_argument("--seed", type=int, default=0, help="of quality; each seed adds its rows")
-    parser.add_argument("--kind", choices=("text", "digits"), help="of quality; both without it")
+    parser.add_argument("--kind", help=f"one of {', '.join(sum(KINDS.values(), ()))}; all of the part without it")
     parser.add_argument(
         "--tiny", action="store_true", help="seconds, on scikit-learn's digits; prints and writes nothing"
     )
     given = parser.parse_args()
+    if given.kind and given.kind not in KINDS[given.part]:
+        parser.error(f"--kind: {given.part} has {', '.join(KINDS[given.part])}; got {given.kind!r}.")
     if given.threads is not None:
         torch.set_num_threads(given.threads)
     usual = not given.tiny and all(getattr(given, k) == parser.get_default(k) for k in ("rounds", "seconds"))
     command = f"python -m benchmarks.beside_peers {given.part} --device {given.device}"
     command += f" --threads {torch.get_num_threads()}" if given.device == "cpu" else ""
-    kinds = (given.kind,) if given.kind or given.part == "throughput" else ("text", "digits")
-    for kind in kinds:  # each written as soon as it is there
+    for kind in (given.kind,) if given.kind else KINDS[given.part]:  # each written as soon as it is there
         if given.part == "throughput":
             rounds, seconds = (1, 0.0) if given.tiny else (given.rounds, 3.0)
-            table = throughput(given.device, rounds, given.tiny, seconds=seconds)
+            table = throughput(given.device, rounds, given.tiny, seconds=seconds, names=(kind,))
         else:
             seconds, slice_ = (1.0, 0.5) if given.tiny else (given.seconds, 12.0)
             table = quality(given.device, seconds, given.tiny, slice_=slice_, seed=given.seed, kinds=(kind,))

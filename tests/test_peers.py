@@ -316,7 +316,9 @@ def test_parts_of_the_results_file_leave_each_other_alone(tmp_path: Path, monkey
     beside_peers.merge("quality", "cpu", {"digits": [{"seed": 0}]})
     beside_peers.merge("quality", "cpu", {"text": [{"seed": 0}]})
     beside_peers.merge("quality", "cpu", {"text": [{"seed": 1, "a": 2}]})
+    beside_peers.merge("throughput", "cpu", {"peers": {"cgan": {}}})
     parts = runtime.results("beside_peers_cpu")["parts"]
+    assert list(parts["throughput, 1 thread"]["peers"]) == ["dcgan", "cgan"]
     assert parts["quality, 1 thread"] == {"text": [{"seed": 0}, {"seed": 1, "a": 2}], "digits": [{"seed": 0}]}
     assert beside_peers.kept_tricks("dcgan", "cpu") == replace(tricks, compiled="")
 
