@@ -318,19 +318,21 @@ def beside_rows() -> list[tuple[str, str, str]]:
     """Ours beside well-known recipes: speed at equal operations, quality over seconds."""
     parts, out = read("results/beside_peers_cpu.json").get("parts", {}), []
     names = {"cgan": "PyTorch-GAN's cgan", "dcgan": "PyTorch-GAN's dcgan", "df-gan": "DF-GAN"}
-    speed: dict[str, Any] = {}
-    found: dict[str, Any] = {}
-    for n in ("2 threads", "1 thread"):  # what a learner's laptop has, where it could be measured
-        speed, found = speed or parts.get(f"throughput, {n}", {}), found or parts.get(f"quality, {n}", {})
-    for name, row in speed.get("peers", {}).items():
+    for name in names:  # on two threads where that is measured, else on one
+        rows = [parts.get(f"throughput, {n}", {}) for n in ("2 threads", "1 thread")]
+        speed = next((part for part in rows if name in part.get("peers", {})), None)
+        if speed is None:
+            continue
+        row = speed["peers"][name]
         ours = row["rows"]["ours, readable"]
         best = next(k for k in ("peer, at its best in float32", "peer, at its best") if k in row["rows"])
         what = f"{times(ours[f'times the {best}'])} the images a second of its best in float32, "
         what += f"{times(ours['times the peer, as shipped'])} as shipped"
-        if "bf16" in best or row["tricks"]["bf16"]:
+        if row["tricks"]["bf16"]:
             what += f"; both in bf16 {times(row['rows']['ours, bf16']['times the peer, at its best'])}"
         how = f"{speed['rounds']} rounds in turns, batch {row['batch']}, "
         out.append((f"ours beside {names[name]}, at equal operations a picture", what, how + threads(speed)))
+    found = parts.get("quality, 2 threads") or parts.get("quality, 1 thread", {})
     labels = {"text": "text to image of one thing beside DF-GAN", "digits": "digits beside PyTorch-GAN's dcgan"}
     for part, label in labels.items():
         seeds = found.get(part, [])
