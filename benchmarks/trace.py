@@ -35,7 +35,7 @@ KERNELS = (
     ("optimiser and average", ("multi_tensor", "foreach")),
     ("matrix products, 1x1 convolutions among them", ("gemm", "nvjet", "splitk")),
 )
-NEARLY = 1.2  # times as long as without a recording: a step that nothing else has disturbed
+NEARLY = 1.2  # times as long: a recorded step and one that is not, where nothing else disturbs either
 LONG = 100  # of a name in a table; those of kernels are longer
 RUNTIME = ("cuda_runtime", "cuda_driver")
 UNTOLD = "the rest of a captured graph"
@@ -263,20 +263,22 @@ def _shared_out(ran: list[Span]) -> list[tuple[Span, float]]:
 def trace_of(how: str, device: str, *, tiny: bool = False) -> Row:
     """One way of playing: its time a step as it is, and of several recordings the table of the one that was fastest.
 
-    What else a machine does makes a step longer, never shorter: recordings are taken until one is nearly as fast as
-    what is not recorded, six of them at least and thirty at most.
+    What else a machine does makes a step longer, never shorter. So both are measured in turns, six times at least and
+    thirty at most, until their fastest are nearly alike; of the times that are not recorded the five least are kept.
     """
     run = updates(recipe_of(device, tiny=tiny), device=device, how=how)
     eight = lambda: [next(run) for _ in range(8)]  # noqa: E731
     first, said = heard(lambda: seconds(eight, device))
-    plain = [1000 * seconds(eight, device) / 8 for _ in range(1 if tiny else 5)]
+    plain: list[float] = []
     found: list[Row] = []
-    least, most = (1, 1) if tiny else (6, 30)
-    while len(found) < least or (len(found) < most and min(t["ms_a_step"] for t in found) > NEARLY * min(plain)):
+    for turn in range(1 if tiny else 30):
+        plain.append(1000 * seconds(eight, device) / 8)
         found.append(read_trace(record(lambda: next(run), 8 if tiny else 16, device=device), device=device))
-    best = min(found, key=lambda table: table["ms_a_step"])
+        best = min(found, key=lambda table: table["ms_a_step"])
+        if turn >= 5 and 1 / NEARLY < best["ms_a_step"] / min(plain) < NEARLY:
+            break
     row = {"how": how, **({"said": said} if said else {}), "seconds_of_the_first_eight": significant(first)}
-    return {**row, "ms_a_step_unrecorded": spread(plain), "recordings": len(found), "recorded": best}
+    return {**row, "ms_a_step_unrecorded": spread(sorted(plain)[:5]), "recordings": len(found), "recorded": best}
 
 
 def measure(

@@ -108,7 +108,7 @@ def trace(table: Table) -> list[str]:
     kinds = dict.fromkeys(kind for row in rows for kind in row["recorded"]["kinds"])
     out = [f"{_machine(table)}. {_sentence(table['what'])}", "", _row(["", *heads]), _row(["---"] * (1 + len(rows)))]
     times = [_range(row["ms_a_step_unrecorded"]) for row in rows]
-    out += [_row(["ms an update, not recorded", *times])]
+    out += [_row(["ms an update, not recorded: the five least", *times])]
     out += [_row(["the same while recorded", *(f"{row['recorded']['ms_a_step']:.1f}" for row in rows)])]
     for kind in kinds:
         shares = [row["recorded"]["kinds"].get(kind) for row in rows]
