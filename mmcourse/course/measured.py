@@ -106,7 +106,7 @@ def trace(table: Table) -> list[str]:
     rows = table["rows"]
     heads = [f"{row['how']}, {_threads(row['threads'])}" for row in rows]
     kinds = dict.fromkeys(kind for row in rows for kind in row["recorded"]["kinds"])
-    out = [f"{_machine(table)}. {_sentence(table['what'])}", "", _row(["", *heads]), _row(["---"] * (1 + len(rows)))]
+    out = [f"{_name(table)}. {_sentence(table['what'])}", "", _row(["", *heads]), _row(["---"] * (1 + len(rows)))]
     times = [_range(row["ms_a_step_unrecorded"]) for row in rows]
     out += [_row(["ms an update, not recorded: the five least", *times])]
     out += [_row(["the same while recorded", *(f"{row['recorded']['ms_a_step']:.1f}" for row in rows)])]
@@ -218,10 +218,13 @@ def _there(table: Table) -> str:
     return "see below" if "rows" in table else "in the file"
 
 
-def _machine(table: Table) -> str:
+def _name(table: Table) -> str:
     about = table.get("machine", {})
-    name = about.get("gpu") or about.get("cpu", "")
-    return f"{name}, {_threads(table.get('threads', about.get('threads', 1)))}"
+    return str(about.get("gpu") or about.get("cpu", ""))
+
+
+def _machine(table: Table) -> str:
+    return f"{_name(table)}, {_threads(table.get('threads', table.get('machine', {}).get('threads', 1)))}"
 
 
 def _threads(n: int) -> str:
