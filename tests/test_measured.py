@@ -62,7 +62,7 @@ def test_a_card_is_named_and_its_best_update_found() -> None:
     assert "A Card: 80 GB, driver 570.1, CUDA 13.2, cuDNN 91000, torch 2.15.0." in text
     assert line(tables, "step") == "41.0 %, 51,200 pictures a second: captured, width 128, batch 512"
     assert "| captured | 128, 512 | 10 (9 to 12) | 51,200 | 41.0 % | 31 |" in text
-    assert "| compiled (fell back) | 40, 16 |" in text
+    assert "| compiled* | 40, 16 |" in text and "\\* compiled, 40, 16: it could not" in text
     assert "failed: OutOfMemoryError: no \\| room" in text
     assert line(tables, "text") == measured.NOT_YET
 

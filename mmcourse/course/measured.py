@@ -164,10 +164,18 @@ def steps(table: Table) -> list[str]:
         if "error" in row:
             out.append(_row([row["how"], size, f"failed: {row['error']}", "", "", ""]))
             continue
-        how = row["how"] + (" (fell back)" if "said" in row else "")
-        cells = [how, size, _range(row["ms"]), f"{row['pictures_a_second']['median']:,.0f}", _percent(row["share"])]
+        cells = [
+            row["how"] + ("*" if "said" in row else ""),
+            size,
+            _range(row["ms"]),
+            f"{row['pictures_a_second']['median']:,.0f}",
+            _percent(row["share"]),
+        ]
         out.append(_row([*cells, f"{row['seconds_of_the_first_eight']:g}"]))
-    return out
+    told = [
+        f"\\* {row['how']}, {row['width']}, {row['batch']}: {row['said']}" for row in table["rows"] if "said" in row
+    ]
+    return [*out, *(line for text in told for line in ("", text))]
 
 
 def _told(part: str, table: Table) -> str:
