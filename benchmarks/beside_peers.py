@@ -672,14 +672,15 @@ def quality(
 
 
 def kept_tricks(name: str, device: str) -> Tricks:
-    """Those that the throughput part found best, from its results file; where there is none, the ones that are safe.
+    """Those that the throughput part found best, with as many threads where that was measured; else safe ones.
 
     On a CPU nothing is compiled: it takes longer than it wins back within some minutes, and it would count.
     """
     try:
         parts = runtime.results(f"beside_peers_{device}")["parts"]
-        found = parts[part_name("throughput", device)]["peers"][name]["tricks"]
-    except (ValueError, KeyError):
+        keys = [part_name("throughput", device), *(key for key in parts if key.startswith("throughput"))]
+        found = next(parts[key] for key in keys if key in parts)["peers"][name]["tricks"]
+    except (ValueError, KeyError, StopIteration):
         return Tricks(lean=True, adam="fused", channels_last=True, bf16=device == "cuda")
     return replace(Tricks(**found), **({"compiled": ""} if device == "cpu" else {}))
 
