@@ -272,9 +272,6 @@ class _Engine:
         self.device, self.spent = next(state.G.parameters()).device, 0.0
         self.graph: Any = None  # of self.run steps
         self.draws: list[list[Tensor]] | None = None  # where batches are drawn outside the graph
-        if self.device.type == "cuda":
-            for module in (state.G, state.D, state.ema):
-                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights = weights_of(state)
         self.counts = [slot["step"] for opt in (state.opt_g, state.opt_d) for slot in opt.state.values()]
         every = self.config.reg_every

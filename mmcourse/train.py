@@ -154,8 +154,11 @@ class State:
 
     @classmethod
     def start(cls, G: nn.Module, D: nn.Module, config: TrainConfig) -> State:
-        """A fresh state for step 0."""
+        """A fresh state for step 0. Convolutions' weights are laid out with channels last, which small networks on a
+        CPU, and wide ones on a card, go through faster; no number changes."""
         device = next(G.parameters()).device
+        for net in (G, D):
+            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         ema = copy.deepcopy(G).eval()
         for p in ema.parameters():
             p.requires_grad_(False)
