@@ -6,7 +6,7 @@ import copy
 import functools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -137,7 +137,15 @@ def test_the_average_of_a_model_that_stands_still_comes_to_it_as_a_power() -> No
 # ---- D's move
 
 
-def test_d_moves_as_in_play(rng: torch.Generator) -> None:
+@pytest.fixture
+def double() -> Iterator[None]:
+    """Sixty-four bits: of a slope that is all rounding Adam makes a step like any other."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_d_moves_as_in_play(rng: torch.Generator, double: None) -> None:
     """Two steps, the first with a penalty: the loss and the weights of the library's loop."""
     G, D = tiny(6)
     ours = copy.deepcopy(D)
@@ -224,7 +232,7 @@ def test_the_spectrum_of_white_noise_is_flat(rng: torch.Generator) -> None:
     assert torch.allclose(power, torch.full((24,), 1024.0), rtol=0.25)  # Parseval: 1024 numbers of variance 1
 
 
-def test_the_lessons_step_is_plays_with_and_without_a_penalty(rng: torch.Generator) -> None:
+def test_the_lessons_step_is_plays_with_and_without_a_penalty(rng: torch.Generator, double: None) -> None:
     G, D = tiny(7)
     twins = copy.deepcopy(G), copy.deepcopy(D)
     config = TrainConfig(steps=4, batch=5, z=3, lr=0.01, gamma=0.9, reg_every=2)

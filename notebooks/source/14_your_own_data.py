@@ -231,9 +231,8 @@ torch.manual_seed(SEED)
 space = captioned.PairSpace(words=pieces.to_dict(), text_width=recipe.space.text_width)
 for _, loss in progress(captioned.align_pairs(space.to(device), pairs, recipe.space), total=recipe.space.steps, label="space"):
     pass
-space = space.cpu()
 with torch.no_grad():
-    likeness = space.encode([c[0] for c in captions]) @ torch.cat([space.image(p) for p in found.pictures.split(500)]).T
+    likeness = space.cpu().encode([c[0] for c in captions]) @ torch.cat([space.image(p) for p in found.pictures.split(500)]).T
 own = likeness.argmax(1) == torch.arange(len(found))
 print(f"English names whose own picture is the nearest: seen {own[~found.held_out].float().mean():.0%}, held out {own[found.held_out].float().mean():.0%}")
 
