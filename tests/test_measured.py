@@ -149,3 +149,23 @@ def assert_square(text: str) -> None:
 
 def test_tables_are_square() -> None:
     assert_square("\n".join(measured.page({"step_gpu": STEP})))
+
+
+def test_how_soon_how_good_is_told_for_ours_and_the_peer() -> None:
+    reached = {"50%": {"ours": 12.4, "peer": 99.0}, "90%": {"ours": 24.1, "peer": None}}
+    curves = {"ours": [{"seconds": 80.2, "seen": 0.986, "frechet": 30.9}]}
+    text = {"seed": 0, "peers_best": 0.034, "seconds_to": reached, "curves": curves}
+    digit = {
+        "seed": 1,
+        "peers_best": 125.4,
+        "ours_at_peers_best": None,
+        "peer_seconds_at_its_best": 230,
+        "curves": curves,
+    }
+    part = {"machine": CARD, "seconds": 240.0, "slice": 12.0, "text": [text], "digits": [digit]}
+    lines = measured.page({"beside_peers_cpu": {"parts": {"quality, 1 thread": part}}})
+    assert "### CPU: quality, 1 thread" in lines
+    assert "| seconds to 50% | 12 | 99 |" in lines and "| seconds to 90% | 24 | not within 240 s |" in lines
+    assert any(line.endswith("seed 0: right at the end, at best | 98.6 % after 80 s | 3.4 % |") for line in lines)
+    assert any(line.endswith("seed 1: Frechet distance at the end, at best | 31 after 80 s | 125 |") for line in lines)
+    assert "| seconds to the peer's best | not within 240 s | 230 |" in lines

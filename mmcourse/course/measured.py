@@ -31,7 +31,7 @@ def page(tables: Mapping[str, Table]) -> list[str]:
     out = ["## Beside what a learner would run instead", ""]
     found = [(f"{name}: {part}", row) for name, part, row in _peers_parts(tables)]
     for title, row in found:
-        out += [f"### {title}", "", *peers(row), ""]
+        out += [f"### {title}", "", *(peers(row) if "peers" in row else quality(row)), ""]
     if not found:
         out += [f"On a CPU: {NOT_YET}, `python -m benchmarks.beside_peers throughput`.", ""]
     sections = (("How time and memory grow", "scaling", scaling), ("Where the time of an update goes", "trace", trace))
@@ -46,7 +46,7 @@ def page(tables: Mapping[str, Table]) -> list[str]:
 def _peers_parts(tables: Mapping[str, Table]) -> Iterator[tuple[str, str, Table]]:
     for name in sorted(t for t in tables if t.startswith("beside_peers_")):
         for part, row in tables[name].get("parts", {}).items():
-            if "peers" in row:
+            if "peers" in row or "text" in row or "digits" in row:
                 yield name.removeprefix("beside_peers_").upper().replace("CUDA", "GPU"), part, row
 
 
@@ -67,6 +67,35 @@ def peers(table: Table) -> list[str]:
             cells += [_percent(row["share_of_ceiling"]), "; ".join(f"{k} {v['median']:g}" for k, v in times.items())]
             out.append(_row(cells))
     return out
+
+
+def quality(table: Table) -> list[str]:
+    """How soon ours and a peer are how good, a row for each measure and seed."""
+    within = f"not within {table['seconds']:.0f} s"
+    out = [
+        f"{_machine(table)}. In turns of {table['slice']:.0f} s in one process, each at its own sizes. The clock "
+        "stands still while pictures are measured.",
+        "",
+        "| what | ours | peer |",
+        "|---|---|---|",
+    ]
+    for row in table.get("text", []):
+        head, ours = f"one thing by its caption, beside DF-GAN, seed {row['seed']}: ", row["curves"]["ours"][-1]
+        end = f"{_percent(ours['seen'])} after {ours['seconds']:.0f} s"
+        out.append(_row([f"{head}right at the end, at best", end, _percent(row["peers_best"])]))
+        for share, when in row["seconds_to"].items():
+            out.append(_row([f"seconds to {share}", *(_when(when[who], within) for who in ("ours", "peer"))]))
+    for row in table.get("digits", []):
+        head, ours = f"digits, beside PyTorch-GAN's dcgan, seed {row['seed']}: ", row["curves"]["ours"][-1]
+        end = f"{ours['frechet']:.0f} after {ours['seconds']:.0f} s"
+        out.append(_row([f"{head}Frechet distance at the end, at best", end, f"{row['peers_best']:.0f}"]))
+        soon = _when(row["ours_at_peers_best"], within)
+        out.append(_row(["seconds to the peer's best", soon, f"{row['peer_seconds_at_its_best']:.0f}"]))
+    return out
+
+
+def _when(seconds: float | None, never: str) -> str:
+    return never if seconds is None else f"{seconds:.0f}"
 
 
 def scaling(table: Table) -> list[str]:
