@@ -169,7 +169,7 @@ def card(tables: Mapping[str, Table]) -> list[str]:
         told = [f"{about[k]} GB" if name == "GB" else f"{name} {about[k]}" for k, name in names if about.get(k)]
         out += [f"{about['gpu']}: {', '.join(told)}.", ""]
     else:
-        out += [f"Nothing here has been measured on a GPU yet. `{ON_CARD}` does, in ten minutes.", ""]
+        out += [f"Nothing here has been measured on a GPU yet. `{ON_CARD}` measures what ten minutes allow.", ""]
     out += [f"A part alone: `{ON_CARD} --parts PART`.", "", "| part | what | measured |", "|---|---|---|"]
     for part, what in PARTS.items():
         told_part = _told(part, here[part]) if part in here else NOT_YET
